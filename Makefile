@@ -1,0 +1,125 @@
+# Everything a developer does, by name; `make` lists it. A target first sets up what it lacks, once:
+# the environment .venv from the hash-pinned lock, the weights, test portraits, the official client.
+# Needs Python >= 3.11 with venv, make, and the package index that pip is set up for.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+JOBS ?= 2
+
+BIN := .venv/bin
+PIP := -m pip --disable-pip-version-check --no-input --quiet
+MODELS := knownface-data/models
+PORTRAITS := .cache/portraits
+
+# Each of these files says that a step is done; what it depends on, when to do it again.
+LOCKED := .venv/.locked
+READY := .venv/.ready
+SDK_READY := .venv-sdk/.ready
+MODELS_READY := $(MODELS)/.installed
+PORTRAITS_READY := $(PORTRAITS)/CREDITS.md
+
+# A copied or moved folder would go on running the code of the old one: make its environments anew.
+ifneq ($(wildcard $(LOCKED)),)
+ifneq ($(shell cat $(LOCKED)),$(CURDIR))
+$(shell rm -f $(LOCKED) $(READY) $(SDK_READY))
+endif
+endif
+
+.PHONY: help setup demo serve test check lint types imports format bench docs lock hooks models \
+	models-wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+# Use it
+
+demo: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## enrol two people, recognise others, show the answers
+	@KNOWNFACE_MODELS_DIR="$(CURDIR)/$(MODELS)" $(BIN)/knownface demo --portraits $(PORTRAITS)
+
+serve: $(READY) ## start the server (fetches the weights if they are not there)
+	@exec $(BIN)/knownface serve
+
+# Change it
+
+test: export KNOWNFACE_TEST_MODELS = $(CURDIR)/$(MODELS)
+test: export KNOWNFACE_TEST_PORTRAITS = $(CURDIR)/$(PORTRAITS)
+test: export KNOWNFACE_TEST_SDK_PYTHON = $(CURDIR)/.venv-sdk/bin/python
+test: check $(MODELS_READY) $(PORTRAITS_READY) $(SDK_READY) ## every check and every test, with coverage
+	$(BIN)/pytest --numprocesses=$(JOBS) --cov --cov-report=term
+
+check: lint types imports ## what needs no test run: format, lint, spelling, types, layers
+
+lint: $(READY)
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/typos
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
+
+format: $(READY) ## put the code in order, as far as tools can
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+bench: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## measure on this machine (best when it is idle)
+	@set -e; for script in bench/*.py; do $(BIN)/python "$$script"; done
+
+docs: $(READY) ## check the documents against the program; show the changelog as it would be
+	$(BIN)/pytest --quiet tests/test_docs.py tests/test_house.py
+	$(BIN)/towncrier build --draft
+
+lock: $(READY) ## pin dependencies after a change in pyproject.toml; UPGRADE=1 moves all to the newest
+	$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+hooks: $(READY) ## let git run the quick checks before each commit
+	$(BIN)/prek install
+
+models-wheel: $(READY) $(MODELS_READY) ## build dist/knownface_models-*.whl, the weights as a package
+	$(BIN)/python scripts/build_models_wheel.py $(MODELS) dist
+
+clean: ## remove what the targets made; knownface-data, with its faces, stays
+	rm -rf .venv .venv-sdk .cache dist
+
+# What they stand on
+
+setup: $(READY) $(MODELS_READY) $(PORTRAITS_READY) $(SDK_READY) ## all of the set-up, and nothing else
+
+models: $(MODELS_READY)
+
+# $(1): the folder, $(2): the lock
+define new_environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(1) from $(2): about a minute, once"
+	@rm -rf $(1)
+	@$(PYTHON) -m venv $(1)
+	@$(1)/bin/python $(PIP) install --require-hashes --requirement $(2)
+endef
+
+$(LOCKED): requirements/dev.txt
+	$(call new_environment,.venv,requirements/dev.txt)
+	@echo "$(CURDIR)" > $@
+
+$(READY): pyproject.toml $(LOCKED)
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(SDK_READY): requirements/sdk.txt
+	$(call new_environment,.venv-sdk,requirements/sdk.txt)
+	@touch $@
+
+$(MODELS_READY): $(shell find src -name models.toml) | $(READY)
+	@KNOWNFACE_MODELS_DIR="$(CURDIR)/$(MODELS)" $(BIN)/knownface models install
+	@touch $@
+
+$(PORTRAITS_READY): requirements/portraits.txt scripts/fetch_portraits.py | $(READY)
+	@$(BIN)/python scripts/fetch_portraits.py $(PORTRAITS)
