@@ -1,0 +1,56 @@
+"""Nearest-subject search: one protocol, several backends, each a cache of the store.
+
+A backend is one file and one line in `BACKENDS`; the contract tests run against every name in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from knownface.errors import ConfigurationError
+from knownface.index.exact import ExactIndex
+from knownface.index.ranking import Hit, cosines
+from knownface.types import F32, I64
+
+__all__ = ["BACKENDS", "Hit", "Index", "cosines", "open_index"]
+
+
+class Index(Protocol):
+    """Known faces by key, searchable by likeness.
+
+    One writer at a time (the caller's lock). Any number of readers need no lock, and each search
+    sees the index as it was between two calls of the writer. Rows and queries are unit vectors,
+    float32 [D]; keys and subjects are any int64. Whatever a backend computes with, it reports
+    `cosines`, so all backends give one pair of faces the same cosine, bit for bit.
+    """
+
+    def __len__(self) -> int:
+        """Return how many keys the index holds."""
+
+    def add(self, keys: I64, subjects: I64, vectors: F32) -> None:
+        """Take in faces, [N], [N] and [N, D]; the last vector given for a key replaces others."""
+
+    def remove(self, keys: I64) -> None:
+        """Forget these keys, [N], and overwrite or free their vectors; ignores unknown keys."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def search(self, queries: F32, k: int) -> list[list[Hit]]:
+        """Return for each query of [Q, D] the k nearest subjects, each once, by its best example.
+
+        Cosine descending, ties by key ascending; fewer than k where there are fewer subjects.
+        """
+
+
+BACKENDS: Mapping[str, Callable[[int], Index]] = MappingProxyType({"exact": ExactIndex})
+
+
+def open_index(backend: str, dimension: int) -> Index:
+    """Return an empty index for embeddings of this dimension, or raise ConfigurationError."""
+    if backend not in BACKENDS:
+        known = ", ".join(sorted(BACKENDS))
+        raise ConfigurationError(f'There is no index "{backend}"; choose one of: {known}.')
+    return BACKENDS[backend](dimension)

@@ -1,0 +1,118 @@
+"""What a cosine is and who gets a place: the rules that every index backend shares.
+
+A backend scores with whatever is fast (a matrix product, whose last bits depend on the shape of
+the batch, or something coarser) within a tolerance that it knows. Only rows that could still
+matter within that tolerance are scored again by `cosines`, which is reproducible. So two copies of
+one photograph tie exactly, wherever they lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from knownface.types import F32, I64
+
+_BLOCK_ROWS = 1024  # how many rows are widened to float64 at a time
+_FEW_ROWS = 64  # scoring so few again is cheaper than finding those that need not be
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A place in an answer: a subject, the key of its best example and that example's cosine."""
+
+    key: int
+    subject: int
+    cosine: float
+
+
+def cosines(query: F32, vectors: F32) -> F32:
+    """Return the cosines, [N], of a unit vector [D] with unit vectors [N, D], within -1..1.
+
+    Products are summed in float64, always in the same order, and rounded to float32: the same two
+    vectors have the same cosine, to the last bit, in any batch of any backend.
+    """
+    sums = np.empty(len(vectors), np.float64)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        np.multiply(vectors[rows], query, dtype=np.float64, order="C").sum(axis=1, out=sums[rows])
+    return np.clip(sums.astype(np.float32), np.float32(-1.0), np.float32(1.0))
+
+
+class Ranking:
+    """The k nearest subjects of one query among the rows offered, each by its best example.
+
+    `tolerance` is how far an offered score may lie from the true cosine. `floor` rises as better
+    subjects come in: rows that score at or under it need not be offered.
+    """
+
+    __slots__ = (
+        "_cosines",
+        "_k",
+        "_keys",
+        "_pending",
+        "_query",
+        "_subjects",
+        "_tolerance",
+        "floor",
+    )
+
+    def __init__(self, query: F32, k: int, tolerance: float) -> None:
+        self._query = query
+        self._k = k
+        self._tolerance = tolerance
+        self._cosines = np.empty(0, np.float32)
+        self._keys = np.empty(0, np.int64)
+        self._subjects = np.empty(0, np.int64)
+        self._pending: list[tuple[F32, I64, I64]] = []
+        self.floor = -np.inf
+
+    def offer(self, scores: F32, keys: I64, subjects: I64, vectors: F32) -> None:
+        """Consider rows, all [N] and vectors [N, D]; minus infinity marks a row that is gone."""
+        rows = np.flatnonzero(scores > self.floor)
+        if len(rows) > _FEW_ROWS:
+            rows = rows[self._promising(scores[rows], subjects[rows])]
+        if len(rows) == 0:
+            return
+        found = cosines(self._query, vectors[rows])
+        self._pending.append((found, keys[rows], subjects[rows]))
+        if sum(len(waiting) for waiting, _, _ in self._pending) >= self._k:
+            self._merge()
+
+    def hits(self) -> list[Hit]:
+        """Return the places: cosine descending, ties by key ascending."""
+        self._merge()
+        columns = self._keys.tolist(), self._subjects.tolist(), self._cosines.tolist()
+        return [Hit(*place) for place in zip(*columns, strict=True)]
+
+    def _promising(self, scores: F32, subjects: I64) -> I64:
+        """Pick what may be the best of its subject, of subjects that may be among the k nearest.
+
+        The slack is twice the tolerance because both sides of each comparison are scores.
+        """
+        slack = np.float32(2.0 * self._tolerance)
+        if self._k == 1:
+            return np.flatnonzero(scores >= scores.max() - slack)
+        order = np.argsort(subjects, kind="stable")
+        scores, subjects = scores[order], subjects[order]
+        first = np.flatnonzero(np.concatenate(([True], subjects[1:] != subjects[:-1])))
+        best = np.maximum.reduceat(scores, first)
+        needed = np.repeat(best, np.diff(first, append=len(order)))
+        if len(best) > self._k:
+            np.maximum(needed, np.partition(best, -self._k)[-self._k], out=needed)
+        return np.compress(scores >= needed - slack, order)
+
+    def _merge(self) -> None:
+        """Give the places anew among their holders and the rows that came in since."""
+        if not self._pending:
+            return
+        holders = (self._cosines, self._keys, self._subjects)
+        cosines, keys, subjects = map(np.concatenate, zip(holders, *self._pending, strict=True))
+        self._pending.clear()
+        order = np.lexsort((keys, -cosines))
+        _, first = np.unique(subjects[order], return_index=True)
+        order = order[np.sort(first)[: self._k]]
+        self._cosines, self._keys, self._subjects = cosines[order], keys[order], subjects[order]
+        if len(order) == self._k:
+            self.floor = float(cosines[order[-1]]) - self._tolerance
