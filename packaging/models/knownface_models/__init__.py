@@ -1,0 +1,1 @@
+"""The default weights of Knownface: data only, see manifest.json."""
