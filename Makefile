@@ -11,7 +11,7 @@ PYTHON ?= python3
 JOBS ?= 2
 
 BIN := .venv/bin
-PIP := -m pip --disable-pip-version-check --no-input --quiet
+PIP := -m pip --disable-pip-version-check --no-input -qq
 MODELS := knownface-data/models
 PORTRAITS := .cache/portraits
 
@@ -29,8 +29,8 @@ $(shell rm -f $(LOCKED) $(READY) $(SDK_READY))
 endif
 endif
 
-.PHONY: help setup demo serve test check lint types imports format bench docs lock hooks models \
-	models-wheel clean
+.PHONY: help setup demo serve test check lint types imports format accuracy bench docs lock hooks \
+	models models-wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +38,7 @@ help: ## this list
 # Use it
 
 demo: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## enrol two people, recognise others, show the answers
-	@KNOWNFACE_MODELS_DIR="$(CURDIR)/$(MODELS)" $(BIN)/knownface demo --portraits $(PORTRAITS)
+	@$(BIN)/python scripts/demo.py $(PORTRAITS) --models $(MODELS)
 
 serve: $(READY) ## start the server (fetches the weights if they are not there)
 	@exec $(BIN)/knownface serve
@@ -68,10 +68,15 @@ format: $(READY) ## put the code in order, as far as tools can
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
+accuracy: export KNOWNFACE_TEST_MODELS = $(CURDIR)/$(MODELS)
+accuracy: $(READY) $(MODELS_READY) ## error rates on real photographs, where the evaluation data is
+	$(BIN)/pytest -q -rs -s -m accuracy --timeout=900 tests/accuracy
+
 bench: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## measure on this machine (best when it is idle)
 	@set -e; for script in bench/*.py; do $(BIN)/python "$$script"; done
 
-docs: $(READY) ## check the documents against the program; show the changelog as it would be
+docs: $(READY) ## write what follows from the program, check the rest, show the changelog to come
+	$(BIN)/python scripts/document.py
 	$(BIN)/pytest --quiet tests/test_docs.py tests/test_house.py
 	$(BIN)/towncrier build --draft
 

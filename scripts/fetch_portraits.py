@@ -22,7 +22,7 @@ PORTRAITS = 6
 
 def download(folder: Path) -> Path:
     """Download the pinned source archive into an empty folder and return its path."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
     command += ["--no-deps", "--no-build-isolation", "--no-binary=:all:", "--require-hashes"]
     command += [f"--requirement={REQUIREMENTS}", f"--dest={folder}"]
     subprocess.run(command, check=True)

@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
     for name, sources in LOCKS.items():
         output = f"--output-file=requirements/{name}.txt"
         command = [str(uv), "pip", "compile", "--quiet", *sources, *OPTIONS, output, *arguments]
-        subprocess.run(command, cwd=ROOT, env=os.environ | package_index(), check=True)
+        if subprocess.run(command, cwd=ROOT, env=os.environ | package_index()).returncode:
+            return 1
         print(f"requirements/{name}.txt")
     return 0
 
