@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from knownface.types import Calibration
 from knownface.vision.catalog import Catalog, ModelSpec
 from tiny_carrier import catalog_of, sha256
 
+DOCUMENTATION = Path(__file__).parent.parent / "docs" / "models.md"
 CONTENT = b"weights, or so they say" * 1000
 OWN = """
 name = "mine"
@@ -88,6 +90,25 @@ def test_every_shipped_model_is_pinned_and_says_whose_it_is(tmp_path: Path) -> N
 def test_an_unknown_model_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no model 'arcface'; known are sface, yunet"):
         load(tmp_path).spec("arcface")
+
+
+def test_the_documentation_gives_every_hash_and_every_key(tmp_path: Path) -> None:
+    text = DOCUMENTATION.read_text("utf-8")
+    for spec in load(tmp_path).specs():
+        assert spec.carrier is not None
+        for digest in (spec.sha256, spec.carrier.sha256, spec.carrier.member_sha256):
+            assert f"`{digest}`" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    keys = {key for row in rows for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert keys >= {field.name for field in fields(ModelSpec)} - {"carrier"}
+
+
+def test_the_example_of_the_documentation_is_a_model(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
+    put(tmp_path, example)
+    spec = load(tmp_path).spec("my-arcface")
+    assert (spec.dimension, spec.mean) == (512, 127.5)
+    assert spec.scale == pytest.approx(1 / 127.5)
 
 
 # Whether a file may be used
@@ -234,6 +255,7 @@ def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
         ('task = "embedder"', "", "task: "),
         ("dimension = 512", "dimension = 0", "dimension: "),
         ("dimension = 512", "", "an embedder needs size, dimension and calibration"),
+        ("dimension = 512", 'dimension = 512\nlayout = "NHWC"', "is fed NCHW"),
         (", c1 = 6.0", "", "calibration.c1: "),
         ("c1 = 6.0", "c1 = 6.0, c2 = 1.0", "calibration.c2: "),
         ('input = "data"', 'input = "data"\nthread = 2', "thread: "),

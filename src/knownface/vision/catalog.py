@@ -87,6 +87,8 @@ class ModelSpec:
             object.__setattr__(self, "version", self.name)
         if self.task == "embedder" and None in (self.size, self.dimension, self.calibration):
             raise ValueError("an embedder needs size, dimension and calibration")
+        if self.task in ("detector", "embedder") and self.layout != "NCHW":
+            raise ValueError("a detector or embedder is fed NCHW")
         raws = [raw for raw, _ in self.probability]
         values = [value for _, value in self.probability]
         if raws != sorted(set(raws)) or values != sorted(values):
