@@ -24,7 +24,8 @@ def int8bq_model() -> bytes:
     """Build a network whose constants are quantised in each of the ways that OpenCV Zoo's are.
 
     Convolution weights by block and then reshaped, a bias by block with the last one cut short,
-    dense weights by slice, a dense bias by tensor without a zero point; the weights are listed as inputs as well.
+    dense weights by slice, a dense bias by tensor without a zero point; one weight is listed as an
+    input as well.
     """
     nodes: list[onnx.NodeProto] = []
     initializers: list[onnx.TensorProto] = []
