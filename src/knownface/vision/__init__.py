@@ -1,1 +1,1 @@
-"""Vision: bytes of a picture in, faces out. `pipeline` is the only door; nothing is imported here."""
+"""Vision: a picture goes in, faces come out; `pipeline` is the only door."""

@@ -1,0 +1,180 @@
+"""Every failure that a caller may see, as one tree. `api.server` turns any of them into one JSON answer.
+
+    KnownfaceError                        500 / 41
+    ├── InvalidRequest                    400 / 26   a value that was sent cannot be used
+    │   ├── MissingApiKey                 400 / 20
+    │   ├── UnreadableImage               400 / 21
+    │   ├── EmptyField                    400 /  5   a field of a JSON body is missing or empty
+    │   ├── MissingParameter              400 / 33
+    │   ├── MissingPart                   400 / 34
+    │   ├── NoFaceFound                   400 / 28
+    │   ├── TooManyFaces                  400 / 31
+    │   ├── SubjectExists                 400 / 43
+    │   └── NameTaken                     400 / 17   an application or service of that name exists
+    ├── NotFound                          404 /  0   also: an unknown path
+    │   ├── ServiceNotFound               404 / 10
+    │   ├── ApplicationNotFound           404 /  2
+    │   ├── SubjectNotFound               404 / 42
+    │   └── ExampleNotFound               404 / 44
+    ├── MethodNotAllowed                  405 /  0
+    ├── ModelMismatch                     409 / 41   stored embeddings come from another model
+    ├── PayloadTooLarge                   413 /  0
+    ├── UnsupportedMediaType              415 /  0
+    ├── Unavailable                       503 / 41   try again later
+    │   ├── Overloaded                    503 /  0   every permit is taken (carries Retry-After)
+    │   ├── DeadlineExceeded              503 / 41
+    │   └── ModelUnavailable              503 / 41   weights absent, damaged or not loadable
+    └── ConfigurationError                500 / 41   a setting, a file or the database stops the start
+
+Codes are CompreFace's numbers, which its clients test for; a message says what is wrong and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KnownfaceError(Exception):
+    """The root of the tree: `message` is safe to show to a client, `code` and `status` go with it."""
+
+    code: ClassVar[int] = 41
+    status: ClassVar[int] = 500
+    default: ClassVar[str] = "Something went wrong inside the server."
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or self.default
+        super().__init__(self.message)
+
+
+class InvalidRequest(KnownfaceError):
+    """A value that was sent cannot be used; the message names it."""
+
+    code = 26
+    status = 400
+    default = "The request is not valid."
+
+
+class MissingApiKey(InvalidRequest):
+    code = 20
+    default = "Missing header: x-api-key"
+
+
+class UnreadableImage(InvalidRequest):
+    code = 21
+    default = "The file is not a picture that can be read."
+
+
+class EmptyField(InvalidRequest):
+    """A field of a JSON body is missing, null or empty."""
+
+    code = 5
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"Field {field} cannot be empty")
+
+
+class MissingParameter(InvalidRequest):
+    code = 33
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Required parameter {name} is missing")
+
+
+class MissingPart(InvalidRequest):
+    code = 34
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Required part {name} is missing")
+
+
+class NoFaceFound(InvalidRequest):
+    code = 28
+    default = "No face is found in the given image"
+
+
+class TooManyFaces(InvalidRequest):
+    code = 31
+    default = "More than one face in the source image"
+
+
+class SubjectExists(InvalidRequest):
+    code = 43
+    default = "Subject already exists"
+
+
+class NameTaken(InvalidRequest):
+    """An application or service of that name exists already."""
+
+    code = 17
+
+
+class NotFound(KnownfaceError):
+    code = 0
+    status = 404
+    default = "There is nothing at this address."
+
+
+class ServiceNotFound(NotFound):
+    code = 10
+
+
+class ApplicationNotFound(NotFound):
+    code = 2
+
+
+class SubjectNotFound(NotFound):
+    code = 42
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Subject {name} not found")
+
+
+class ExampleNotFound(NotFound):
+    code = 44
+
+
+class MethodNotAllowed(KnownfaceError):
+    code = 0
+    status = 405
+
+
+class ModelMismatch(KnownfaceError):
+    """Embeddings of two models cannot be compared; the message names both."""
+
+    status = 409
+
+
+class PayloadTooLarge(KnownfaceError):
+    """The body or one file of it is larger than a limit, which the message names."""
+
+    code = 0
+    status = 413
+
+
+class UnsupportedMediaType(KnownfaceError):
+    code = 0
+    status = 415
+
+
+class Unavailable(KnownfaceError):
+    """The request was fine but cannot be served now; trying again later may help."""
+
+    status = 503
+    retry_after: ClassVar[int] = 1
+
+
+class Overloaded(Unavailable):
+    code = 0
+    default = "The server is busy: too many requests at once. Try again in a moment."
+
+
+class DeadlineExceeded(Unavailable):
+    default = "The request waited too long for its turn and was given up. Try again in a moment."
+
+
+class ModelUnavailable(Unavailable):
+    """A model's weights are absent or damaged, or its runtime failed to load them."""
+
+
+class ConfigurationError(KnownfaceError):
+    """A setting, a file or the database stops the program from starting; the message is one clear line."""

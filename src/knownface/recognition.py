@@ -1,0 +1,317 @@
+"""The use cases, free of HTTP and SQL: where what vision sees meets what the collections know."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from knownface.collection import Collections
+from knownface.errors import (
+    ExampleNotFound,
+    InvalidRequest,
+    NoFaceFound,
+    TooManyFaces,
+)
+from knownface.imaging import Decoder, media_type
+from knownface.store import Store
+from knownface.types import (
+    F32,
+    Example,
+    Face,
+    Image,
+    Match,
+    Page,
+    Photograph,
+    Service,
+    Subject,
+)
+from knownface.vision.pipeline import CALCULATOR, Pipeline
+
+MAX_NAME: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a client may ask of one request; `deadline` is in seconds of `time.monotonic`."""
+
+    det_prob_threshold: float | None = None
+    limit: int = 0
+    prediction_count: int = 1
+    plugins: tuple[str, ...] = ()
+    detect_faces: bool = True
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognized:
+    """A face and the subjects it resembles most, best first."""
+
+    face: Face
+    matches: list[Match]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A face and its similarity to the one it was compared with."""
+
+    face: Face
+    similarity: float
+
+
+class Recognition:
+    """Every use case of recognition, detection and verification; safe to call from many threads."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        collections: Collections,
+        store: Store,
+        decoder: Decoder,
+        *,
+        save_images: bool = True,
+    ) -> None:
+        self.pipeline = pipeline
+        self._collections = collections
+        self._store = store
+        self._decoder = decoder
+        self._save_images = save_images
+
+    # Pictures
+
+    def recognize(self, service: Service, data: bytes, options: Options) -> list[Recognized]:
+        """Return each face with its most similar subjects of the service's collection."""
+        faces = self._embedded_faces(self._decoder.decode(data), options)
+        matches = self._collections.get(service.id).search(_matrix(faces), options.prediction_count)
+        return [Recognized(face, found) for face, found in zip(faces, matches, strict=True)]
+
+    def verify_example(
+        self, service: Service, image_id: UUID, data: bytes, options: Options
+    ) -> tuple[Example, list[Compared]]:
+        """Compare each face of a picture with a stored example (ExampleNotFound)."""
+        faces = self._embedded_faces(self._decoder.decode(data), options)
+        example, vector = self._stored(service, image_id)
+        return example, self._compare(vector, faces)
+
+    def detect(self, data: bytes, options: Options) -> list[Face]:
+        """Return the faces of a picture with the attributes asked for."""
+        faces = self.pipeline.analyze(
+            self._decoder.decode(data),
+            plugins=options.plugins,
+            det_prob_threshold=options.det_prob_threshold,
+            limit=options.limit,
+            deadline=options.deadline,
+        )
+        return _some(faces)
+
+    def verify(self, source: bytes, target: bytes, options: Options) -> tuple[Face, list[Compared]]:
+        """Compare the one face of the source picture with each face of the target.
+
+        `limit` is about the target; `limit=1` also takes the largest of several source faces.
+        """
+        first = self._single_face(self._decoder.decode(source), options, largest=options.limit == 1)
+        faces = self._embedded_faces(self._decoder.decode(target), options)
+        return first, self._compare(_vector(first), faces)
+
+    def add_example(self, service: Service, subject: str, data: bytes, options: Options) -> Example:
+        """File the one face of a picture under a subject, which is created if need be."""
+        subject = checked_name(subject)
+        face = self._single_face(
+            self._decoder.decode(data), replace(options, plugins=()), largest=False
+        )
+        if face.embedding is None:
+            raise NoFaceFound
+        photograph = Photograph(data, media_type(data)) if self._save_images else None
+        with self._store.begin() as tx:
+            return tx.add_example(service.id, subject, face.embedding, photograph)
+
+    # Embeddings
+
+    def recognize_embeddings(
+        self, service: Service, embeddings: Sequence[Sequence[float]], prediction_count: int
+    ) -> list[list[Match]]:
+        """Return the most similar subjects for each embedding, in the order of the input."""
+        matrix = self._checked_embeddings(embeddings)
+        return self._collections.get(service.id).search(matrix, prediction_count)
+
+    def verify_embeddings_with_example(
+        self, service: Service, image_id: UUID, embeddings: Sequence[Sequence[float]]
+    ) -> list[tuple[int, float]]:
+        """Return (position in the input, similarity to the stored example), most similar first."""
+        matrix = self._checked_embeddings(embeddings)
+        return self._ranked(matrix @ self._stored(service, image_id)[1])
+
+    def verify_embeddings(
+        self, source: Sequence[float], targets: Sequence[Sequence[float]]
+    ) -> list[tuple[int, float]]:
+        """Return (position in the targets, similarity to the source), most similar first."""
+        vector = self._checked_embeddings([source])[0]
+        return self._ranked(self._checked_embeddings(targets) @ vector)
+
+    # Subjects and examples
+
+    def create_subject(self, service: Service, name: str) -> Subject:
+        """Create a subject without examples (SubjectExists)."""
+        with self._store.begin() as tx:
+            return tx.create_subject(service.id, checked_name(name))
+
+    def rename_subject(self, service: Service, old: str, new: str) -> bool:
+        """Rename a subject, or merge it into the one of the new name; False if nothing changes."""
+        old, new = checked_name(old), checked_name(new)
+        with self._store.begin() as tx:
+            return tx.rename_subject(service.id, old, new)
+
+    def delete_subject(self, service: Service, name: str) -> Subject:
+        """Erase a subject with its embeddings and photographs (SubjectNotFound)."""
+        with self._store.begin() as tx:
+            return tx.delete_subject(service.id, checked_name(name))
+
+    def delete_subjects(self, service: Service) -> int:
+        """Erase the whole collection; returns how many subjects it held."""
+        with self._store.begin() as tx:
+            return tx.delete_subjects(service.id)
+
+    def subject_names(self, service: Service) -> list[str]:
+        """Return every subject's name, oldest first."""
+        with self._store.snapshot() as tx:
+            return tx.subject_names(service.id)
+
+    def examples(self, service: Service, subject: str | None, page: int, size: int) -> Page:
+        """Return one page of examples, of one subject or (None) of all."""
+        with self._store.snapshot() as tx:
+            return tx.examples(service.id, subject=subject, page=page, size=size)
+
+    def delete_example(self, service: Service, image_id: UUID) -> Example:
+        """Erase one example; a subject whose last example goes, goes too (ExampleNotFound)."""
+        with self._store.begin() as tx:
+            deleted = tx.delete_examples(service.id, [image_id])
+        if not deleted:
+            raise ExampleNotFound(f"Image {image_id} not found")
+        return deleted[0]
+
+    def delete_examples(self, service: Service, image_ids: Sequence[UUID]) -> list[Example]:
+        """Erase these examples at once and return those there were, in the order asked for."""
+        with self._store.begin() as tx:
+            return tx.delete_examples(service.id, image_ids)
+
+    def delete_examples_of(self, service: Service, subject: str | None) -> int:
+        """Erase a subject with its examples, or (None) all examples; returns how many examples."""
+        name = None if subject is None else checked_name(subject)
+        with self._store.begin() as tx:
+            return tx.delete_examples_of(service.id, name)
+
+    def photograph(self, service: Service, image_id: UUID) -> Photograph | None:
+        """Return the picture an example was made from, byte for byte, if it is kept."""
+        with self._store.snapshot() as tx:
+            return tx.photograph(service.id, image_id)
+
+    # Reports
+
+    def versions(self, plugins: Sequence[str], *, calculator: bool) -> dict[str, str]:
+        """Return `plugins_versions` of a request: the detector and every timed plugin it runs."""
+        return self.pipeline.versions([*([CALCULATOR] if calculator else []), *plugins])
+
+    def consistent(self) -> bool:
+        """Tell whether every stored embedding was made by the embedder in use."""
+        with self._store.snapshot() as tx:
+            return tx.models() <= {self.pipeline.embedder.name}
+
+    # Steps
+
+    def _embedded_faces(self, image: Image, options: Options) -> list[Face]:
+        faces = self.pipeline.analyze(
+            image,
+            plugins=_with_calculator(options.plugins),
+            det_prob_threshold=options.det_prob_threshold,
+            limit=options.limit,
+            detect=options.detect_faces,
+            deadline=options.deadline,
+        )
+        return _some(faces)
+
+    def _single_face(self, image: Image, options: Options, *, largest: bool) -> Face:
+        faces = _some(
+            self.pipeline.detect(image, options.det_prob_threshold, deadline=options.deadline)
+        )
+        if len(faces) > 1 and not largest:
+            raise TooManyFaces
+        slugs = _with_calculator(options.plugins)
+        return self.pipeline.describe(image, faces[:1], slugs, deadline=options.deadline)[0]
+
+    def _stored(self, service: Service, image_id: UUID) -> tuple[Example, F32]:
+        with self._store.snapshot() as tx:
+            stored = tx.embedding(service.id, image_id)
+        if stored is None:
+            raise ExampleNotFound("Image Id is incorrect")
+        example, embedding = stored
+        self._collections.require_model(embedding.model)
+        return example, embedding.vector
+
+    def _compare(self, vector: F32, faces: Sequence[Face]) -> list[Compared]:
+        similarity = self.pipeline.calibration.similarity
+        cosines = _matrix(faces) @ vector
+        return [
+            Compared(face, similarity(float(cosine)))
+            for face, cosine in zip(faces, cosines, strict=True)
+        ]
+
+    def _ranked(self, cosines: F32) -> list[tuple[int, float]]:
+        order = np.argsort(-cosines, kind="stable")
+        similarity = self.pipeline.calibration.similarity
+        return [(int(i), similarity(float(cosines[i]))) for i in order]
+
+    def _checked_embeddings(self, embeddings: Sequence[Sequence[float]]) -> F32:
+        model = self.pipeline.embedder
+        expected = (
+            f"An embedding of {model.name} has {model.dimension} finite numbers, not all zero"
+        )
+        if any(len(embedding) != model.dimension for embedding in embeddings):
+            wrong = next(len(e) for e in embeddings if len(e) != model.dimension)
+            raise InvalidRequest(f"{expected}; one with {wrong} was sent.")
+        matrix = np.asarray(embeddings, np.float64)
+        if not np.isfinite(matrix).all():
+            raise InvalidRequest(f"{expected}; one holds a value that is not finite.")
+        # Dividing by the largest value first keeps the length of huge and of tiny vectors finite.
+        peaks = np.abs(matrix).max(axis=1, keepdims=True)
+        if not peaks.all():
+            raise InvalidRequest(f"{expected}; one is all zero.")
+        matrix /= peaks
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+        return matrix.astype(np.float32)
+
+
+def checked_name(name: str) -> str:
+    """Return a subject's name in Unicode's composed form, or say why it cannot be one."""
+    name = unicodedata.normalize("NFC", name)
+    categories = {unicodedata.category(character) for character in name}
+    if categories <= {"Cf", "Zs", "Zl", "Zp"} or not name.strip():
+        raise InvalidRequest("Subject name cannot be empty")
+    if len(name) > MAX_NAME:
+        raise InvalidRequest(f"Subject name size must be between 1 and {MAX_NAME}")
+    if categories & {"Cc", "Cs"}:
+        raise InvalidRequest("The name cannot contain control characters")
+    return name
+
+
+def _with_calculator(plugins: Sequence[str]) -> list[str]:
+    return [CALCULATOR, *(slug for slug in plugins if slug != CALCULATOR)]
+
+
+def _some(faces: list[Face]) -> list[Face]:
+    if not faces:
+        raise NoFaceFound
+    return faces
+
+
+def _vector(face: Face) -> F32:
+    if face.embedding is None:
+        raise NoFaceFound
+    return face.embedding.vector
+
+
+def _matrix(faces: Sequence[Face]) -> F32:
+    return np.stack([_vector(face) for face in faces])

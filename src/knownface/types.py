@@ -1,0 +1,170 @@
+"""The nouns of the program: frozen, slotted values that every layer may pass on. No I/O happens here.
+
+Coordinates are pixels of the *upright* picture (its EXIF orientation already applied), x to the right, y down.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+
+class ServiceType(enum.StrEnum):
+    """What an API key may be used for; the values are the words of the command line and the database."""
+
+    RECOGNITION = "recognition"
+    DETECTION = "detection"
+    VERIFICATION = "verification"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An upright picture: `pixels` is uint8 [H, W, 3] in RGB order, C-contiguous."""
+
+    pixels: U8
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A face's bounding box in pixels, clipped to the picture, with the calibrated probability that it is a face."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+    probability: float
+
+    @property
+    def width(self) -> float:
+        return self.x_max - self.x_min
+
+    @property
+    def height(self) -> float:
+        return self.y_max - self.y_min
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a model's distances become similarities: `(tanh((c0 - d) * c1) + 1) / 2`, CompreFace's curve."""
+
+    c0: float
+    c1: float
+
+    def similarity(self, cosine: float) -> float:
+        """Return the similarity in 0..1 of two unit vectors with this cosine (d = their Euclidean distance)."""
+        distance = math.sqrt(max(0.0, 2.0 - 2.0 * cosine))
+        return (math.tanh((self.c0 - distance) * self.c1) + 1.0) / 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """A face as a unit vector, float32 [D], together with the name of the model that made it."""
+
+    vector: F32
+    model: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face of one picture.
+
+    `landmarks` is float32 [5, 2] (image-left eye, image-right eye, nose tip, image-left and image-right mouth
+    corner) or None where no detector ran. `attributes` holds what each plugin found, `ms` the milliseconds that
+    the detector and each plugin took, both by slug.
+    """
+
+    box: Box
+    landmarks: F32 | None = None
+    embedding: Embedding | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A tenant: a named group of services."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What an API key opens: one face collection (recognition) or one stateless use (detection, verification)."""
+
+    id: int
+    application: str
+    name: str
+    type: ServiceType
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A known person (or whatever else its owner files faces under)."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One known face of a subject. `key` is its number inside indexes, `image_id` its public name."""
+
+    key: int
+    image_id: UUID
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """The bytes an example was made from, exactly as they were sent, and their media type."""
+
+    content: bytes
+    media_type: str
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of examples, oldest first, and how many there are in all."""
+
+    examples: tuple[Example, ...]
+    number: int
+    size: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A subject that resembles a face: by its best example, with the cosine behind the similarity."""
+
+    subject: str
+    image_id: UUID
+    cosine: float
+    similarity: float

@@ -1,0 +1,52 @@
+"""Embedders: a Face in an Image becomes a network's tensor, the network's output an Embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from knownface.errors import ModelUnavailable
+from knownface.imaging import align, resize
+from knownface.types import F32, U8, Embedding, Face, Image
+from knownface.vision.catalog import ModelSpec
+
+
+class AlignedEmbedder:
+    """Every embedder fed with a crop aligned by five landmarks: SFace, and the ArcFace family.
+
+    They differ only in what the catalogue says: colour order, mean, scale, size and dimension.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self._size = spec.size[0] if spec.size else 112
+
+    def crop(self, image: Image, face: Face) -> U8:
+        """Return the aligned crop, uint8 [S, S, 3] RGB; without landmarks the whole picture."""
+        if face.landmarks is None:
+            return resize(image, self._size, self._size).pixels
+        return align(image, face.landmarks, self._size)
+
+    def prepare(self, image: Image, face: Face) -> F32:
+        """Return the input tensor, float32 [3, S, S], in the model's colours and range."""
+        crop = self.crop(image, face)
+        channels = crop[:, :, ::-1] if self.spec.colour == "BGR" else crop
+        tensor = np.ascontiguousarray(channels.transpose(2, 0, 1), dtype=np.float32)
+        if self.spec.mean:
+            tensor -= np.float32(self.spec.mean)
+        if self.spec.scale != 1.0:
+            tensor *= np.float32(self.spec.scale)
+        return tensor
+
+    def embedding(self, outputs: Sequence[F32]) -> Embedding:
+        """Return the unit Embedding of one run's outputs."""
+        return unit_embedding(outputs[0].reshape(-1), self.spec.name)
+
+
+def unit_embedding(vector: F32, model: str) -> Embedding:
+    """Normalise a vector to length one; a vector without direction is the model's failure."""
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length < 1e-12:
+        raise ModelUnavailable(f"Model {model} gave a vector without direction for this picture.")
+    return Embedding(np.ascontiguousarray(vector / np.float32(length), dtype=np.float32), model)

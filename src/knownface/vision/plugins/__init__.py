@@ -1,0 +1,66 @@
+"""Plugins: what a client may ask of each face, by slug.
+
+A plugin is one small class with a factory registered under the entry point group
+`knownface.plugins`; the built-in ones come through the same door. It holds no state of a request
+and may be called from many threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Final, Protocol, runtime_checkable
+
+from knownface.errors import ConfigurationError
+from knownface.types import F32, Face, Image
+from knownface.vision.catalog import Catalog, ModelSpec
+
+GROUP: Final = "knownface.plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginContext:
+    """What a plugin may know when it is made: the models there are, and the embedder in use."""
+
+    catalog: Catalog
+    embedder: ModelSpec
+
+
+class Run(Protocol):
+    """Runs a model on items without a batch axis; results have none either."""
+
+    def __call__(self, model: str, items: Sequence[F32]) -> list[tuple[F32, ...]]: ...
+
+
+@runtime_checkable
+class Plugin(Protocol):
+    """One attribute of faces.
+
+    `slug` is the word in `face_plugins`, `field` the name in the answer, `version` the word in
+    `plugins_versions`. A plugin that is not `timed` costs nothing and shows in neither report.
+    `models` are the names of the networks it runs.
+    """
+
+    slug: str
+    field: str
+    version: str
+    timed: bool
+    models: tuple[str, ...]
+
+    def __call__(self, image: Image, faces: Sequence[Face], run: Run) -> Sequence[object]:
+        """Return one JSON-ready value for each face; None where there is nothing to say."""
+        ...
+
+
+def load_plugins(context: PluginContext) -> Mapping[str, Plugin]:
+    """Return every installed plugin by its slug; two of one slug stop the start."""
+    plugins: dict[str, Plugin] = {}
+    for point in entry_points(group=GROUP):
+        plugin = point.load()(context)
+        if not isinstance(plugin, Plugin):
+            raise ConfigurationError(f"{point.value} is registered as a plugin but is none.")
+        if plugin.slug in plugins:
+            raise ConfigurationError(f"Two plugins call themselves {plugin.slug!r}.")
+        plugins[plugin.slug] = plugin
+    return plugins
