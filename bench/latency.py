@@ -1,7 +1,7 @@
 """How long one picture takes, stage by stage, and what share of the whole each stage has.
 
-`make bench` runs it on the test portraits. The figures are medians of single-threaded calls, one
-after another; run it on an idle machine, and compare figures of one machine only.
+`make bench` runs it on the test portraits. The figures are medians over rounds, one picture at a
+time. Compare milliseconds of one idle machine only; the shares travel further.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -23,47 +25,56 @@ from knownface.vision.pipeline import CALCULATOR, Pipeline
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
 
+STAGES = ("decode", "detect", "embed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def median_ms(work: Callable[[], object], rounds: int) -> float:
-    """Return the median time of a call in milliseconds, after one call that does not count."""
-    work()
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1000
+@dataclass(frozen=True)
+class Timed:
+    """One picture: its faces, and the seconds of each stage in each round."""
+
+    picture: str
+    faces: int
+    rounds: Sequence[Sequence[float]]
+
+    def milliseconds(self, stage: int) -> float:
+        """Return the median time of a stage."""
+        return 1000 * statistics.median(times[stage] for times in self.rounds)
+
+    def whole(self) -> float:
+        """Return the median time of all stages together, in milliseconds."""
+        return 1000 * statistics.median(sum(times) for times in self.rounds)
+
+    def share(self, stage: int) -> float:
+        """Return the median share of a stage: it holds on a busy machine, too."""
+        return statistics.median(times[stage] / sum(times) for times in self.rounds)
 
 
-def stages(
-    pipeline: Pipeline, decoder: Decoder, data: bytes, rounds: int
-) -> tuple[int, dict[str, float]]:
-    """Return how many faces a picture has, and the milliseconds of each stage and of the whole."""
-    image = decoder.decode(data)
-    faces = pipeline.detect(image)
-    return len(faces), {
-        "decode": median_ms(lambda: decoder.decode(data), rounds),
-        "detect": median_ms(lambda: pipeline.detect(image), rounds),
-        "embed": median_ms(lambda: pipeline.describe(image, faces, (CALCULATOR,)), rounds),
-        "whole": median_ms(
-            lambda: pipeline.analyze(decoder.decode(data), plugins=(CALCULATOR,)), rounds
-        ),
-    }
+def measure(pipeline: Pipeline, decoder: Decoder, path: Path, rounds: int) -> Timed:
+    """Send a picture through all stages again and again; the first time does not count."""
+    data = path.read_bytes()
+    measured = []
+    for _ in range(rounds + 1):
+        times = [time.perf_counter()]
+        image = decoder.decode(data)
+        times.append(time.perf_counter())
+        faces = pipeline.detect(image)
+        times.append(time.perf_counter())
+        pipeline.describe(image, faces, (CALCULATOR,))
+        times.append(time.perf_counter())
+        measured.append([after - before for before, after in pairwise(times)])
+    return Timed(path.name, len(faces), measured[1:])
 
 
-def report(rows: Sequence[tuple[str, int, dict[str, float]]]) -> Table:
+def report(rows: Sequence[Timed]) -> Table:
     """Lay the measured pictures out, one a row: milliseconds and the share of the whole."""
     table = Table(title="Latency of one picture, milliseconds (share of the whole)")
     table.add_column("picture")
-    table.add_column("faces", justify="right")
-    names = list(rows[0][2])
-    for name in names:
+    for name in ("faces", *STAGES, "whole"):
         table.add_column(name, justify="right")
-    for picture, faces, times in rows:
-        cells = [f"{times[name]:.1f} ({times[name] / times['whole']:.0%})" for name in names]
-        table.add_row(picture, str(faces), *cells)
+    for row in rows:
+        cells = [f"{row.milliseconds(n):.1f} ({row.share(n):.0%})" for n in range(len(STAGES))]
+        table.add_row(row.picture, str(row.faces), *cells, f"{row.whole():.1f}")
     return table
 
 
@@ -93,10 +104,7 @@ def main() -> None:
     )
     decoder = Decoder(ImageLimits())
     pictures = sorted(arguments.pictures.glob("*.jpg"))
-    rows = [
-        (path.name, *stages(pipeline, decoder, path.read_bytes(), arguments.rounds))
-        for path in pictures
-    ]
+    rows = [measure(pipeline, decoder, path, arguments.rounds) for path in pictures]
     scheduler.close()
     console = Console()
     console.print(report(rows))
