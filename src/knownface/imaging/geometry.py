@@ -1,0 +1,83 @@
+"""Moving pixels: resizing, and laying a face onto the template that networks were trained with."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from knownface.types import F32, U8, Image
+
+# One request is one thread; OpenCV's own would only compete with those of other requests.
+cv2.setNumThreads(1)
+
+# Where the eyes, the nose tip and the corners of the mouth (image-left first) lie in an aligned
+# crop of 112 pixels, for every network that was trained as ArcFace was.
+_TEMPLATE: Final = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ],
+    np.float32,
+)
+_TEMPLATE_SIZE: Final = 112
+
+
+def resize(image: Image, width: int, height: int) -> Image:
+    """Return the picture at width x height: the mean of each area when shrinking, else linear."""
+    if (width, height) == (image.width, image.height):
+        return image
+    shrinking = width <= image.width and height <= image.height
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return Image(_bytes(cv2.resize(image.pixels, (width, height), interpolation=method)))
+
+
+def similarity_transform(
+    src: NDArray[np.floating], dst: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the rotation, scale and shift that bring `src` nearest to `dst`, float64 [2, 3].
+
+    Both are [N, 2]; least squares without reflection (Umeyama 1991). Points that all coincide have
+    neither angle nor size: they are only shifted.
+    """
+    source, target = np.asarray(src, np.float64), np.asarray(dst, np.float64)
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    centred = source - source_mean
+    u, strengths, vt = np.linalg.svd((target - target_mean).T @ centred)
+    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    spread = float((centred**2).sum())
+    linear = float(strengths @ signs) / spread * (u * signs) @ vt if spread else np.eye(2)
+    shift = target_mean - linear @ source_mean
+    return np.column_stack([linear, shift])
+
+
+def warp(image: Image, matrix: NDArray[np.float64], size: int) -> U8:
+    """Return the square crop, uint8 [size, size, 3], that `matrix` [2, 3] maps the picture to.
+
+    Linear interpolation; what lies outside of the picture is black.
+    """
+    return _bytes(
+        cv2.warpAffine(
+            image.pixels,
+            matrix,
+            (size, size),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(0, 0, 0),
+        )
+    )
+
+
+def align(image: Image, landmarks: F32, size: int = _TEMPLATE_SIZE) -> U8:
+    """Return the face with these landmarks, float32 [5, 2], as a crop uint8 [size, size, 3]."""
+    template = _TEMPLATE * (size / _TEMPLATE_SIZE)
+    return warp(image, similarity_transform(landmarks, template), size)
+
+
+def _bytes(array: cv2.typing.MatLike) -> U8:
+    return np.ascontiguousarray(array, np.uint8)
