@@ -1,0 +1,158 @@
+"""Who may call: applications, their services, and the API keys that open them.
+
+A key is a UUID that is shown once, to whoever makes it. The Store keeps only its digest, so a
+stolen database opens nothing, and a request still finds its service by one indexed look-up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from knownface.errors import (
+    ApplicationNotFound,
+    InvalidRequest,
+    MissingApiKey,
+    NameTaken,
+    ServiceNotFound,
+)
+from knownface.store.names import name_key
+from knownface.types import Service, ServiceType
+
+if TYPE_CHECKING:
+    from knownface.store import Store, Transaction
+
+DEFAULT_APPLICATION: Final = "default"
+MAX_NAME: Final = 255
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_DOMAIN: Final = b"knownface api key\x00"
+
+
+def key_digest(key: str) -> bytes:
+    """Return the 32 bytes under which a key is stored; keys that differ in case differ here.
+
+    A key holds 122 random bits, so one round of SHA-256 cannot be searched backwards, and a slow
+    hash would slow down every request for nothing. The prefix keeps digests of no use elsewhere.
+    """
+    return hashlib.sha256(_DOMAIN + key.encode()).digest()
+
+
+class Accounts:
+    """Applications, services and keys of one Store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def authorize(self, key: str | None, kind: ServiceType) -> Service:
+        """Return the service of this type that the key opens.
+
+        Raises MissingApiKey without a key, InvalidRequest when it is no UUID, ServiceNotFound when
+        no service of this type has it.
+        """
+        if key is None:
+            raise MissingApiKey
+        if not _UUID.fullmatch(key):
+            raise InvalidRequest("Service API key should be UUID")
+        with self._store.snapshot() as tx:
+            service = tx.service_by_key(key_digest(key))
+        if service is None or service.type is not kind:
+            name = kind.value.capitalize()
+            raise ServiceNotFound(f"{name} service with API Key {key} not found")
+        return service
+
+    def create_service(
+        self, application: str, name: str, kind: ServiceType, key: str | None = None
+    ) -> tuple[Service, str]:
+        """Create a service, and its application when there is none, and return it with its key.
+
+        The key is made here unless the caller brings one. Raises InvalidRequest for a name or key
+        that cannot be used, NameTaken when the name or the key is in use.
+        """
+        key = _usable_key(key)
+        application, name = _usable(application, "application"), _usable(name, "service")
+        with self._store.begin() as tx:
+            return self._create(tx, application, name, kind, key), key
+
+    def services(self) -> list[Service]:
+        """Return every service, application by application."""
+        with self._store.snapshot() as tx:
+            return tx.services(None)
+
+    def service(self, application: str, name: str) -> Service:
+        """Return one service by its names; ApplicationNotFound or ServiceNotFound."""
+        with self._store.snapshot() as tx:
+            return _find(tx, application, name)
+
+    def delete_service(self, application: str, name: str) -> Service:
+        """Delete a service with all its subjects, embeddings and photographs."""
+        with self._store.begin() as tx:
+            service = _find(tx, application, name)
+            tx.delete_service(service.id)
+        return service
+
+    def rotate_key(self, application: str, name: str, key: str | None = None) -> str:
+        """Give a service a new key and return it; the old one opens nothing any more."""
+        key = _usable_key(key)
+        with self._store.begin() as tx:
+            service = _find(tx, application, name)
+            _refuse_used(tx, key)
+            tx.replace_key(service.id, key_digest(key))
+        return key
+
+    def bootstrap(self) -> list[tuple[Service, str]]:
+        """On the first run create a service of each type and return them with keys, else []."""
+        with self._store.snapshot() as tx:  # most starts need no write, nor wait for another's
+            if tx.applications():
+                return []
+        keys = [(kind, str(uuid.uuid4())) for kind in ServiceType]
+        try:
+            with self._store.begin() as tx:
+                if tx.applications():
+                    return []
+                return [
+                    (self._create(tx, DEFAULT_APPLICATION, kind.value, kind, key), key)
+                    for kind, key in keys
+                ]
+        except NameTaken:  # another server of the same database was first
+            return []
+
+    @staticmethod
+    def _create(
+        tx: Transaction, application: str, name: str, kind: ServiceType, key: str
+    ) -> Service:
+        _refuse_used(tx, key)
+        owner = tx.application(application) or tx.create_application(application)
+        return tx.create_service(owner, name, kind, key_digest(key))
+
+
+def _find(tx: Transaction, application: str, name: str) -> Service:
+    owner = tx.application(application)
+    if owner is None:
+        raise ApplicationNotFound(f"Application {application} not found")
+    for service in tx.services(owner.id):
+        if name_key(service.name) == name_key(name):
+            return service
+    raise ServiceNotFound(f"Service {name} not found in application {owner.name}")
+
+
+def _refuse_used(tx: Transaction, key: str) -> None:
+    if tx.service_by_key(key_digest(key)):
+        raise NameTaken("A service with this API key exists already")
+
+
+def _usable_key(key: str | None) -> str:
+    if key is None:
+        return str(uuid.uuid4())
+    if not _UUID.fullmatch(key):
+        raise InvalidRequest("Service API key should be UUID")
+    return key
+
+
+def _usable(name: str, what: str) -> str:
+    """Return a name that can be shown on one line, or raise InvalidRequest."""
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidRequest(f"The {what}'s name must have 1 to {MAX_NAME} printable characters")
+    return name

@@ -1,0 +1,229 @@
+"""The whole program in one object: `build` wires it once and hands every part what it needs.
+
+Nothing here is global, so one process may hold as many Apps as it likes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from knownface.accounts import Accounts
+from knownface.collection import Collections
+from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
+from knownface.imaging import Decoder, ImageLimits
+from knownface.recognition import Recognition
+from knownface.settings import Settings
+from knownface.store import Store
+from knownface.vision.catalog import Catalog, Found
+from knownface.vision.install import Progress, ensure, silent, verify
+from knownface.vision.pipeline import Pipeline
+from knownface.vision.scheduler import Scheduler
+from knownface.vision.session import Network
+
+log = logging.getLogger(__name__)
+
+OK: Final = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests can be served; `checks` says of each thing "ok" or what is wrong with it."""
+
+    ready: bool
+    checks: Mapping[str, str]
+
+
+class App:
+    """The parts of one running program; made by `build`, ready after `start`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        catalog: Catalog,
+        scheduler: Scheduler,
+        pipeline: Pipeline,
+        store: Store,
+    ) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.scheduler = scheduler
+        self.pipeline = pipeline
+        self.store = store
+        self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
+        self.accounts = Accounts(store)
+        self.collections = Collections(store, pipeline.embedder, backend=settings.index)
+        self.recognition = Recognition(
+            pipeline,
+            self.collections,
+            store,
+            self.decoder,
+            save_images=settings.save_images_to_db,
+        )
+        self._draining = False
+        self._closed = False
+        self._started = False
+        self._starting = threading.Lock()
+        self._probing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def draining(self) -> bool:
+        """Whether new work should go elsewhere because this process is about to stop."""
+        return self._draining
+
+    def start(self, progress: Progress = silent) -> None:
+        """Load every model, after installing what is absent or damaged of the required ones.
+
+        `progress(stage, done, total)` hears of the installation. A second call does nothing. Raises
+        ModelUnavailable, with a sentence that says what to run, when a required one cannot be had.
+        """
+        with self._starting:
+            if self._started:
+                return
+            self._load(progress)
+            self._started = True
+
+    def readiness(self) -> Readiness:
+        """Look at the database and the models, running each required model unless one just ran."""
+        checks = {
+            "accepting": "shutting down" if self._draining else OK,
+            "database": _outcome(self.store.ping),
+            "models": self._models(),
+        }
+        if checks["models"] == OK:
+            checks["inference"] = self._inference()
+        return Readiness(all(check == OK for check in checks.values()), checks)
+
+    def begin_drain(self) -> None:
+        """Report "not ready" from now on; requests are still served. Safe in a signal handler."""
+        self._draining = True
+
+    def close(self) -> None:
+        """Let running work end, then release models and database; a second call does nothing."""
+        self._draining = True
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
+            self.scheduler.close(drain=True)
+            for network in self.pipeline.networks.values():
+                network.unload()
+            self.store.close()
+
+    def _load(self, progress: Progress) -> None:
+        """Find or fetch each file, then load all at once: one reads while another computes."""
+        required = [network.name for network in self.pipeline.required]
+        optional = [name for name in self.pipeline.networks if name not in required]
+        found = ensure(self.catalog, required, offline=self.settings.offline, progress=progress) + (
+            verify(self.catalog, optional) if optional else []
+        )
+        with ThreadPoolExecutor(len(found), thread_name_prefix="load") as pool:
+            loads = [(row, pool.submit(self._load_one, row)) for row in found]
+        for row, load in loads:
+            try:
+                load.result()
+            except ModelUnavailable as error:
+                if row.spec.name in required:
+                    raise
+                log.error(
+                    "optional model is missing",
+                    extra={"model": row.spec.name, "reason": error.message},
+                )
+
+    def _load_one(self, found: Found) -> None:
+        network = self.pipeline.networks[found.spec.name]
+        network.path = found.path if found.state == "installed" else None
+        network.load()
+
+    def _models(self) -> str:
+        wrong = [f"{n.name} is {n.state}" for n in self.pipeline.required if n.state != "ready"]
+        return ", ".join(wrong) or OK
+
+    def _inference(self) -> str:
+        """Trust the last run of each required model if it went well, else run them all once."""
+        with self._probing:
+            if all(network.healthy for network in self.pipeline.required):
+                return OK
+            return _outcome(self.pipeline.probe)
+
+
+def build(settings: Settings) -> App:
+    """Wire the whole program, its database migrated but its models not yet loaded.
+
+    Raises ConfigurationError, in one line, when a setting, the data folder or the database is
+    not usable.
+    """
+    with ExitStack() as undo:
+        store = open_store(settings)
+        undo.callback(store.close)
+        catalog = Catalog.load(settings.models_dir)
+        scheduler = Scheduler(settings.slots or cores())
+        undo.callback(scheduler.close)
+        pipeline = Pipeline(
+            catalog,
+            scheduler,
+            detector=settings.detector,
+            embedder=settings.embedder,
+            max_detect_size=settings.max_detect_size,
+            det_prob_threshold=settings.det_prob_threshold,
+            open_network=lambda spec: Network(spec, catalog.target(spec)),
+        )
+        app = App(settings, catalog=catalog, scheduler=scheduler, pipeline=pipeline, store=store)
+        undo.pop_all()  # from here on they are closed with the App
+    return app
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database alone, migrated; the data folder is made for the owner's eyes only."""
+    prepare_data(settings)
+    return Store.open(settings.database_url)
+
+
+def prepare_data(settings: Settings) -> None:
+    """Make the data folder, for its owner alone; ConfigurationError when it cannot be made."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot use the data folder {settings.data}: {error.strerror}. "
+            "Choose another with --data or KNOWNFACE_DATA."
+        ) from None
+
+
+def cores() -> int:
+    """Return how many processors this process may keep busy, a container's quota included."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        allowed = min(allowed or 1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # no container, or one without a quota ("max")
+    return max(1, allowed or 1)
+
+
+def _outcome(check: Callable[[], None]) -> str:
+    """Return "ok", or what the check raised: our own words, else only the error's kind."""
+    try:
+        check()
+    except KnownfaceError as error:
+        return error.message
+    except Exception as error:
+        log.exception("readiness check failed")
+        return f"failed ({type(error).__name__})"
+    return OK

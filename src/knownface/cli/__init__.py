@@ -1,0 +1,57 @@
+"""The command line; `knownface --help` teaches it by example.
+
+A command is one function. What it needs of the program it imports when it runs, so that help and
+mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from knownface import __version__
+from knownface.cli.checks import doctor, migrate
+from knownface.cli.models import models
+from knownface.cli.pictures import detect, recognize, verify
+from knownface.cli.run import OneLineErrors
+from knownface.cli.serve import serve
+from knownface.cli.service import service
+
+__all__ = ["main"]
+
+EXAMPLES = """Examples:
+
+\b
+  knownface serve
+      Start the server on port 8000. The first start fetches the models and prints
+      the API keys.
+\b
+  curl -H "x-api-key: KEY" -F file=@photo.jpg \\
+      "http://localhost:8000/api/v1/detection/detect"
+      Find the faces of a picture over HTTP.
+\b
+  knownface service create --type recognition --name door
+      Make another face collection and print its key.
+\b
+  knownface detect photo.jpg --annotate faces.jpg
+      Find the faces without a server, and draw them.
+\b
+  knownface doctor
+      Say what is wrong with this installation, and what to do about it.
+
+Every setting is a flag of `knownface serve`, an environment variable such as
+KNOWNFACE_PORT, or a line of a file called .env in the working directory.
+"""
+
+
+@click.group(
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXAMPLES,
+)
+@click.version_option(__version__, prog_name="knownface")
+def main() -> None:
+    """Knownface: a self-hosted face recognition server that speaks CompreFace's REST API."""
+
+
+for command in (serve, service, models, recognize, detect, verify, migrate, doctor):
+    main.add_command(command)

@@ -1,0 +1,142 @@
+"""`knownface doctor` and `knownface migrate`: is all of this sound, and is the database current?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import click
+
+from knownface import __version__
+from knownface.cli import output
+from knownface.cli.run import Failure, with_settings
+from knownface.errors import KnownfaceError
+from knownface.settings import DOTENV, Settings, catalogue
+
+LEAST_FREE: Final = 500 << 20
+SECONDS_TO_ANSWER: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; only what is wrong has `advice`, the thing to do about it."""
+
+    what: str
+    found: str
+    advice: str = ""
+
+
+@click.command(short_help="Bring the database to this version.")
+@with_settings("data", "database_url")
+def migrate(settings: Settings) -> None:
+    """Bring the database to the layout of this version; every start does so by itself.
+
+    Useful before a rolling update of several servers on one PostgreSQL database.
+    """
+    from knownface.app import open_store
+
+    store = open_store(settings)
+    try:
+        click.echo(f"{store.url_without_password} is up to date.")
+    finally:
+        store.close()
+
+
+@click.command(short_help="Say what is wrong here, and what to do.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@with_settings("data", "database_url", "models_dir", "detector", "embedder")
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Look at the environment, the settings, the data folder, the models and the database.
+
+    Changes nothing. Exit code 1 when something is wrong, and then says what to do about it.
+    """
+    findings = [
+        finding
+        for look in (_environment, _sources, _data, _models, _database)
+        for finding in look(settings)
+    ]
+    wrong = [finding for finding in findings if finding.advice]
+    if as_json:
+        output.json([asdict(finding) | {"ok": not finding.advice} for finding in findings])
+    else:
+        rows = [("wrong" if f.advice else "ok", f.what, f.found) for f in findings]
+        output.table(("", "what", "found"), rows)
+        for finding in wrong:
+            click.echo(f"{finding.what}: {finding.advice}")
+    if wrong:
+        raise Failure(f"{len(wrong)} of {len(findings)} things are wrong.")
+
+
+def _environment(_: Settings) -> Iterator[Finding]:
+    from knownface.app import cores
+
+    system = f"{platform.system()} {platform.machine()}, {cores()} cores"
+    python = f"Python {platform.python_version()}"
+    yield Finding("program", f"knownface {__version__}, {python}, {system}")
+    yield Finding("inference runtime", f"onnxruntime {version('onnxruntime')}")
+
+
+def _sources(settings: Settings) -> Iterator[Finding]:
+    changed = [
+        setting.variable
+        for setting in catalogue()
+        if setting.name in settings.model_fields_set and setting.name != "database_url"
+    ]
+    place = f"read from {DOTENV.absolute()}" if DOTENV.is_file() else f"no {DOTENV} file here"
+    yield Finding("settings", f"{place}; set: {', '.join(changed) or 'none'}")
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    data = settings.data.absolute()
+    if not data.exists():
+        yield Finding("data folder", f"{data} is not there yet: the first start makes it")
+    elif not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        advice = f"Let this user read and write {data}, or choose another with --data."
+        yield Finding("data folder", f"{data} cannot be written", advice)
+    elif data.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        advice = f"Others on this machine may open your faces: chmod 700 {data}"
+        yield Finding("data folder", f"{data} is open to other users", advice)
+    else:
+        yield Finding("data folder", str(data))
+    free = shutil.disk_usage(next(p for p in (data, *data.parents) if p.exists())).free
+    advice = "" if free > LEAST_FREE else "Make room: photographs and models need space."
+    yield Finding("free space", f"{free >> 20} MB", advice)
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    from knownface.vision.catalog import Catalog
+
+    try:
+        catalog = Catalog.load(settings.models_dir)
+        specs = [catalog.spec(name) for name in (settings.detector, settings.embedder)]
+    except KnownfaceError as error:
+        yield Finding("models", "unknown", error.message)
+        return
+    for spec in specs:
+        found = catalog.find(spec)
+        advice = "" if found.state == "installed" else f"knownface models install {spec.name}"
+        where = f" in {found.path}" if found.path else ""
+        yield Finding(f"model {spec.name}", f"{found.state}{where}", advice)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from knownface.store.engines import open_database
+
+    path = settings.database_url.removeprefix("sqlite:///")
+    if path != settings.database_url and not Path(path).exists():
+        yield Finding("database", f"{path} is not there yet: the first start makes it")
+        return
+    try:
+        with closing(open_database(settings.database_url, SECONDS_TO_ANSWER)) as database:
+            database.ping()
+            yield Finding("database", f"{database.url_without_password} answers")
+    except KnownfaceError as error:
+        yield Finding("database", "cannot be used", error.message)

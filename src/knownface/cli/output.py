@@ -1,0 +1,71 @@
+"""What commands print: tables for people, JSON for programs, bars while something takes long."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+Progress = Callable[[str, int, int], None]
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under headings; columns are as wide as they need to be, whatever the screen."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for column in shown.columns:
+        column.no_wrap = True
+    for row in rows:
+        shown.add_row(*(_plain(cell) for cell in row))
+    # A key that is cut to fit the screen is useless; the screen may wrap it instead.
+    console = Console(file=sys.stdout, width=10_000 if not sys.stdout.isatty() else None)
+    console.print(shown, soft_wrap=True)
+
+
+def json(value: object) -> None:
+    """Print a value as indented JSON, arrays of numbers included."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+    click.echo(orjson.dumps(value, option=options).decode())
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show how an installation goes on standard error: a bar on a screen, else a line a stage."""
+    if not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def line(stage: str, *_: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                click.echo(f"{stage} …", err=True)
+
+        yield line
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks = {}
+
+        def bar(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total or None)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield bar
+
+
+def _plain(cell: object) -> str:
+    from rich.markup import escape
+
+    return escape(str(cell))

@@ -1,0 +1,156 @@
+"""`knownface serve`: the server as a process, from its first line to its last request."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from knownface import __version__
+from knownface.cli import output
+from knownface.cli.run import with_settings
+from knownface.errors import ConfigurationError
+from knownface.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from knownface.app import App
+
+BACKLOG = 2048
+# Longer than the 60 s for which proxies keep idle connections: they must be the ones to close them.
+KEEP_ALIVE_SECONDS = 75
+# What is left, after the last request had its time, to write its answer.
+GRACE_SECONDS = 5
+HTTP_SERVER = "knownface.api.server"
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told apart, not to listen on
+
+
+@click.command(short_help="Start the server.")
+@with_settings(*Settings.model_fields, full=True)
+def serve(settings: Settings) -> None:
+    """Start the server, on port 8000 unless told otherwise.
+
+    The first start makes the data folder, fetches the models, and creates one service of each type
+    whose API keys it prints, once. SIGTERM and Ctrl-C let running requests end, then stop.
+
+    \b
+    Examples:
+      knownface serve --data /srv/knownface
+      knownface serve --host 127.0.0.1 --port 9000 --log-format text
+      KNOWNFACE_DATABASE_URL=postgresql://me:secret@db/faces knownface serve
+    """
+    from knownface.api.logs import configure_logging
+
+    # The kernel ignores this signal for the first process of a container unless it is asked for.
+    signal.signal(signal.SIGTERM, _stop_starting)
+    configure_logging(settings.log_level, settings.log_format)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    with _bind(settings.host, settings.port) as listener:
+        _serve(settings, listener)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    from knownface.app import build
+
+    app = build(settings)
+    try:
+        # Reading and warming the models leaves the interpreter free to import the HTTP server.
+        threading.Thread(target=import_module, args=(HTTP_SERVER,), daemon=True).start()
+        with output.progress() as progress:
+            app.start(progress)
+        import uvicorn
+
+        from knownface.api.server import create_server
+
+        config = uvicorn.Config(
+            create_server(app),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=math.ceil(settings.request_timeout) + GRACE_SECONDS,
+        )
+        server = _server(config, app, lambda: _greet(settings, listener, app))
+        # Uvicorn restores these and raises the signal again when it is done; it must not find the
+        # default there, which would end the process as if it had failed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, server.handle_exit)
+        server.run(sockets=[listener])
+    finally:
+        app.close()
+
+
+def _server(config: uvicorn.Config, app: App, greet: Callable[[], None]) -> uvicorn.Server:
+    """Return a server that greets when it listens and is "not ready" from the first signal on."""
+    import uvicorn
+
+    class Draining(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            greet()
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.begin_drain()
+            super().handle_exit(sig, frame)
+
+    return Draining(config)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the address before anything else is done; ConfigurationError when it is not free."""
+    listener = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        if listener:
+            listener.close()
+        raise ConfigurationError(_cannot_listen(host, port, error)) from None
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} is taken by another program. "
+            "Choose another with --port or KNOWNFACE_PORT, or stop that program."
+        )
+    reason = error.strerror or error
+    return f"Cannot listen on {host} port {port}: {reason}. Choose with --host and --port."
+
+
+def _greet(settings: Settings, listener: socket.socket, app: App) -> None:
+    """Tell people where the server is and, on the first start only, the keys that open it."""
+    port = listener.getsockname()[1]
+    host = "localhost" if settings.host in EVERYWHERE else settings.host
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    click.echo(f"Knownface {__version__} serves {address} (how to call it: {address}/docs)")
+    click.echo(f"Data folder: {settings.data.absolute()}")
+    if made := app.accounts.bootstrap():
+        click.echo("\nThese API keys are shown only now; `knownface service` makes others.\n")
+        rows = ((service.name, service.type.value, key) for service, key in made)
+        output.table(("service", "type", "API key"), rows)
+    click.echo("Ready. Ctrl-C stops the server.")
+    sys.stdout.flush()
+
+
+def _stop_starting(signum: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + signum)

@@ -1,0 +1,248 @@
+"""The wiring of the program: start, readiness, drain, close, and the folder it keeps things in."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_models
+from knownface import app as app_module
+from knownface.app import App, build, cores, open_store
+from knownface.errors import ConfigurationError, ModelUnavailable
+from knownface.recognition import Options
+from knownface.settings import Settings
+from knownface.types import ServiceType
+from knownface.vision.session import Network
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> MakeSettings:
+    """Return a maker of settings for small real models and a data folder of their own."""
+    models = tmp_path / "models"
+    tiny_models.write_models(models)
+
+    def make(**changes: object) -> Settings:
+        given: dict[str, object] = {
+            "data": tmp_path / "data",
+            "models_dir": models,
+            "detector": tiny_models.DETECTOR,
+            "embedder": tiny_models.EMBEDDER,
+            "slots": 1,
+            "offline": True,
+        }
+        return Settings(**given | changes)  # type: ignore[arg-type]  # pydantic checks them
+
+    return make
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def network(app: App, name: str = tiny_models.EMBEDDER) -> Network:
+    return app.pipeline.networks[name]
+
+
+def test_a_started_app_is_ready_and_recognises(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        assert app.readiness().ready
+        service, _ = app.accounts.create_service("a", "s", ServiceType.RECOGNITION)
+        app.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
+        found = app.recognition.recognize(service, tiny_models.portrait(1), Options())
+        assert [match.subject for match in found[0].matches] == ["Ada"]
+
+
+def test_an_app_that_was_not_started_is_not_ready(make_settings: MakeSettings) -> None:
+    app = build(make_settings())
+    try:
+        readiness = app.readiness()
+        assert not readiness.ready
+        assert readiness.checks["database"] == "ok"
+        assert "tiny-embedder is unloaded" in readiness.checks["models"]
+    finally:
+        app.close()
+
+
+def test_starting_and_closing_twice_do_nothing_more(make_settings: MakeSettings) -> None:
+    app = build(make_settings())
+    app.start()
+    app.start()
+    assert app.readiness().ready
+    app.close()
+    app.close()
+
+
+def test_draining_is_not_ready_but_still_serves(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        app.begin_drain()
+        readiness = app.readiness()
+        assert not readiness.ready
+        assert readiness.checks["accepting"] == "shutting down"
+        assert len(app.recognition.detect(tiny_models.portrait(1), Options())) == 1
+
+
+def test_readiness_tells_of_a_database_that_is_gone(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        app.store.close()
+        for path in app.settings.data.glob("knownface.db*"):
+            path.unlink()
+        app.settings.data.rmdir()
+        readiness = app.readiness()
+        assert not readiness.ready
+        assert readiness.checks["database"] != "ok"
+        assert str(app.settings.data) not in readiness.checks["database"]
+
+
+def test_readiness_tells_of_an_unloaded_model(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        network(app).unload()
+        readiness = app.readiness()
+        assert not readiness.ready
+        assert readiness.checks["models"] == "tiny-embedder is unloaded"
+
+
+def test_after_a_failed_run_readiness_runs_the_models_itself(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        embedder = network(app)
+        with pytest.raises(Exception, match=r"\w"):
+            embedder.run(np.zeros((1, 1), np.float32))
+        assert not embedder.healthy
+        assert app.readiness().ready
+        assert embedder.healthy
+
+
+def test_two_apps_share_a_process_and_a_data_folder(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as one, build(make_settings()) as two:
+        service, key = one.accounts.create_service("a", "s", ServiceType.RECOGNITION)
+        assert two.accounts.authorize(key, ServiceType.RECOGNITION) == service
+        one.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
+        found = two.recognition.recognize(service, tiny_models.portrait(1), Options())
+        assert found[0].matches[0].subject == "Ada"
+        one.recognition.delete_subject(service, "Ada")
+        found = two.recognition.recognize(service, tiny_models.portrait(1), Options())
+        assert found[0].matches == []
+
+
+def test_closing_lets_running_requests_finish(make_settings: MakeSettings) -> None:
+    app = build(make_settings())
+    app.start()
+    running, release = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        running.set()
+        release.wait(30)
+
+    app.scheduler.on_run = hold
+    faces: list[int] = []
+    request = threading.Thread(
+        target=lambda: faces.append(len(app.recognition.detect(tiny_models.portrait(1), Options())))
+    )
+    request.start()
+    assert running.wait(30)
+    closing = threading.Thread(target=app.close)
+    closing.start()
+    release.set()
+    request.join(30)
+    closing.join(30)
+    assert faces == [1]
+
+
+def test_the_data_folder_and_the_database_are_the_owners_alone(
+    make_settings: MakeSettings,
+) -> None:
+    before = os.umask(0)
+    try:
+        with build(make_settings()) as app:
+            app.accounts.bootstrap()
+            data = app.settings.data
+            assert mode(data) == 0o700
+            files = {path.name: mode(path) for path in data.iterdir()}
+    finally:
+        os.umask(before)
+    assert files["knownface.db"] == 0o600
+    assert set(files.values()) == {0o600}
+
+
+def test_rights_of_a_folder_that_is_there_are_left_alone(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data").chmod(0o755)
+    open_store(make_settings()).close()
+    assert mode(tmp_path / "data") == 0o755
+
+
+def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError) as refused:
+        build(make_settings(data=tmp_path / "file" / "data"))
+    assert "--data" in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+def test_an_unknown_model_stops_the_build_and_names_the_known_ones(
+    make_settings: MakeSettings,
+) -> None:
+    with pytest.raises(ConfigurationError, match="sface"):
+        build(make_settings(embedder="faceface"))
+
+
+def test_an_unknown_index_stops_the_build(make_settings: MakeSettings) -> None:
+    with pytest.raises(ConfigurationError, match="exact"):
+        build(make_settings(index="magic"))
+
+
+def test_a_build_that_fails_leaves_no_threads(make_settings: MakeSettings) -> None:
+    before = threading.active_count()
+    with pytest.raises(ConfigurationError):
+        build(make_settings(index="magic"))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("state", ["absent", "damaged"])
+def test_offline_a_missing_model_is_one_sentence_that_says_what_to_run(
+    make_settings: MakeSettings, tmp_path: Path, state: str
+) -> None:
+    models = tmp_path / "none"
+    models.mkdir()
+    if state == "damaged":
+        (models / "sface-2021dec.onnx").write_bytes(b"half")
+    settings = make_settings(models_dir=models, detector="yunet", embedder="sface")
+    app = build(settings)
+    try:
+        with pytest.raises(ModelUnavailable) as refused:
+            app.start()
+        assert f"sface is {state}" in refused.value.message
+        assert "`knownface models install`" in refused.value.message
+        assert "\n" not in refused.value.message
+        assert not app.readiness().ready
+    finally:
+        app.close()
+
+
+def test_a_model_damaged_after_the_build_is_not_used(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    app = build(make_settings())
+    try:
+        weights = tmp_path / "models" / tiny_models.EMBEDDER / f"{tiny_models.EMBEDDER}.onnx"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        with pytest.raises(ModelUnavailable):
+            app.start()
+    finally:
+        app.close()
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    assert app_module.cores() == cores()
