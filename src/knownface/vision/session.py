@@ -1,0 +1,294 @@
+"""A network and its life; the only place that imports a model runtime.
+
+    absent ──► loading ──► ready ──► unloaded ──► loading …
+                  └──────► failed
+
+`absent`: there is no file. `unloaded`: there is one, and its weights are not in memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import onnxruntime as ort
+
+from knownface.errors import ModelUnavailable
+from knownface.types import F32
+from knownface.vision.catalog import ModelSpec, sha256_of
+
+log = logging.getLogger(__name__)
+
+State = Literal["absent", "loading", "ready", "failed", "unloaded"]
+
+CPU: Final = "CPUExecutionProvider"
+# (width, height) of the warm-up where neither the file nor the catalogue fixes it.
+ANY_SIZE: Final = (640, 640)
+ERRORS_ONLY: Final = 3
+
+
+class Network:
+    """One model: loads itself when it is needed, may be run by any number of threads at once.
+
+    `threads` overrides the threads per run of the catalogue; neither exceeds the number of
+    processors. `provider` is the runtime's name of the device, which has to be available where the
+    model is loaded.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        path: Path | None,
+        threads: int | None = None,
+        *,
+        provider: str = CPU,
+    ) -> None:
+        self.spec = spec
+        self.path = path
+        self.threads = max(1, min(threads or spec.threads, os.cpu_count() or 1))
+        self._asked_provider = provider
+        self._lock = threading.Lock()
+        self._loading = False
+        self._loaded: _Loaded | None = None
+        self._failure: _Failure | None = None
+        self._output_names: tuple[str, ...] = ()
+        self._healthy = False
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def max_batch(self) -> int:
+        return self.spec.max_batch
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The outputs in the order in which `run` returns them; empty before the first load."""
+        return self._output_names
+
+    @property
+    def provider(self) -> str:
+        """The device that runs the model; until it is loaded, the one that was asked for."""
+        loaded = self._loaded
+        return loaded.provider if loaded else self._asked_provider
+
+    @property
+    def runtime_version(self) -> str:
+        return f"onnxruntime {ort.__version__}"
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last run (the warm-up is one) or the last load went well."""
+        return self._healthy
+
+    @property
+    def state(self) -> State:
+        if self._loading:
+            return "loading"
+        if self._loaded:
+            return "ready"
+        if _identity(self.path) is None:
+            return "absent"
+        return "failed" if self._failure else "unloaded"
+
+    def load(self) -> None:
+        """Verify, load and warm the model unless it is ready; tries again after a failure.
+
+        Raises ModelUnavailable saying what is wrong. Of several threads one loads and the others
+        wait for it.
+        """
+        with self._lock:
+            if not self._loaded:
+                self._load()
+
+    def unload(self) -> None:
+        """Give the memory back; runs under way finish, and the next one loads the model again."""
+        with self._lock:
+            self._loaded = None
+        _return_freed_memory()
+
+    def run(self, tensor: F32) -> tuple[F32, ...]:
+        """Return the outputs for a batch, float32 [B, …], each with the batch as axis 0.
+
+        Loads the model when needed. Raises ModelUnavailable when that fails, at once while the file
+        that failed is still the same one; what the runtime raises about this very tensor passes
+        through.
+        """
+        # The local name keeps the session alive while another thread unloads the network.
+        loaded = self._loaded or self._load_for_a_run()
+        try:
+            outputs = loaded.run(tensor)
+        except Exception:
+            self._healthy = False
+            raise
+        self._healthy = True
+        return outputs
+
+    def _load_for_a_run(self) -> _Loaded:
+        with self._lock:
+            if self._loaded:
+                return self._loaded
+            if self._failure and self._failure.file == _identity(self.path):
+                raise ModelUnavailable(self._failure.message)
+            return self._load()
+
+    def _load(self) -> _Loaded:
+        """Do the load; the caller holds the lock."""
+        file = _identity(self.path)
+        started = time.perf_counter()
+        self._loading = True
+        try:
+            loaded = self._opened()
+        except ModelUnavailable as error:
+            self._failure = _Failure(error.message, file)
+            self._healthy = False
+            log.error("model failed to load", extra={"model": self.name, "reason": error.message})
+            raise
+        else:
+            self._output_names = loaded.output_names
+            self._loaded = loaded
+            self._failure = None
+            self._healthy = True
+        finally:
+            self._loading = False
+        seconds = time.perf_counter() - started
+        log.info("model ready", extra={"model": self.name, "seconds": round(seconds, 3)})
+        return loaded
+
+    def _opened(self) -> _Loaded:
+        if self.path is None or not self.path.is_file():
+            raise ModelUnavailable(f"Model {self.name} is not installed: {_remedy(self.spec)}.")
+        try:
+            # The catalogue did this, too, but the file may have changed since it was first loaded.
+            if self.spec.sha256 is not None and sha256_of(self.path) != self.spec.sha256:
+                raise ModelUnavailable(
+                    f"The file of model {self.name} is damaged: {_remedy(self.spec)}."
+                )
+            return _Loaded(self.spec, self.path, self.threads, self._asked_provider)
+        except ModelUnavailable:
+            raise
+        except Exception as error:
+            # The runtime's errors have no class in common, and all of them mean the same here.
+            # Their text names the file with its folders, which are no business of a client.
+            reason = str(error).replace(str(self.path), self.path.name) or type(error).__name__
+            raise ModelUnavailable(
+                f"Model {self.name} cannot be loaded: {reason.splitlines()[0][:300]}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why the last load failed, and with which file: until that changes, no run tries it again."""
+
+    message: str
+    file: tuple[int, ...] | None
+
+
+class _Loaded:
+    """A session of the runtime that has been run on every pinned shape."""
+
+    def __init__(self, spec: ModelSpec, path: Path, threads: int, provider: str) -> None:
+        if provider not in ort.get_available_providers():
+            raise ModelUnavailable(
+                f"Model {spec.name} cannot be loaded: this ONNX Runtime has no {provider}."
+            )
+        self._session = ort.InferenceSession(str(path), _options(threads), providers=[provider])
+        self._input = _input(self._session, spec)
+        self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+        self.provider = str(self._session.get_providers()[0])
+        self._unbatched: frozenset[int] = frozenset()
+        self._warm(spec)
+
+    def run(self, tensor: F32) -> tuple[F32, ...]:
+        outputs: Sequence[F32] = self._session.run(self.output_names, {self._input.name: tensor})
+        if not self._unbatched:
+            return tuple(outputs)
+        return tuple(o[None] if i in self._unbatched else o for i, o in enumerate(outputs))
+
+    def _warm(self, spec: ModelSpec) -> None:
+        """Run each pinned batch once, and learn which outputs lack the batch axis (as SCRFD's)."""
+        for batch in sorted({1, spec.max_batch}):
+            outputs = self.run(np.zeros(_shape(self._input.shape, spec, batch), np.float32))
+            lacking = [i for i, o in enumerate(outputs) if o.ndim == 0 or o.shape[0] != batch]
+            if lacking and batch > 1:
+                raise ModelUnavailable(
+                    f"Model {spec.name} cannot be run in batches: set its max_batch to 1."
+                )
+            if spec.dimension is not None and outputs[0].size != batch * spec.dimension:
+                raise ModelUnavailable(
+                    f"Model {spec.name} gives {outputs[0].size // batch} numbers a face, "
+                    f"not the {spec.dimension} of its dimension."
+                )
+            self._unbatched = frozenset(lacking)
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    # Spinning threads of several sessions fight for the cores: a pipeline took four times as long.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # A memory pattern is kept for each shape ever seen, and pictures come in hundreds of them.
+    options.enable_mem_pattern = False
+    return options
+
+
+def _input(session: ort.InferenceSession, spec: ModelSpec) -> ort.NodeArg:
+    inputs: Mapping[str, ort.NodeArg] = {i.name: i for i in session.get_inputs()}
+    if list(inputs) != [spec.input]:
+        there = ", ".join(inputs)
+        raise ModelUnavailable(
+            f"Model {spec.name} needs one input named {spec.input!r}; its file has: {there}."
+        )
+    return inputs[spec.input]
+
+
+def _shape(declared: Sequence[object], spec: ModelSpec, batch: int) -> tuple[int, ...]:
+    """Return the warm-up's shape: what the file fixes, else what the catalogue says."""
+    width, height = spec.size or ANY_SIZE
+    sample = (3, height, width) if spec.layout == "NCHW" else (height, width, 3)
+    known = (batch, *sample)
+    if len(declared) != len(known):
+        raise ModelUnavailable(
+            f"Model {spec.name} takes {len(declared)} dimensions "
+            f"instead of the {len(known)} of {spec.layout}."
+        )
+    fixed = [d if isinstance(d, int) else k for d, k in zip(declared, known, strict=True)]
+    return (batch, *fixed[1:])
+
+
+def _remedy(spec: ModelSpec) -> str:
+    if spec.carrier:
+        return f"run 'knownface models install {spec.name}'"
+    return f"put {spec.file} beside its model.toml"
+
+
+def _identity(path: Path | None) -> tuple[int, ...] | None:
+    """Return what changes when a file is replaced or rewritten; None when there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _return_freed_memory() -> None:
+    """Make glibc hand freed pages back, which it keeps otherwise: 60 MB after SFace."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return
+    trim(0)
