@@ -218,7 +218,8 @@ class Recognition:
     def consistent(self) -> bool:
         """Tell whether every stored embedding was made by the embedder in use."""
         with self._store.snapshot() as tx:
-            return tx.models() <= {self.pipeline.embedder.name}
+            stored = {model for service in tx.services(None) for model in tx.models(service.id)}
+        return stored <= {self.pipeline.embedder.name}
 
     # Steps
 

@@ -18,7 +18,9 @@ OPTIONS = {
 DETECT = {name: value for name, value in OPTIONS.items() if name != "prediction_count"}
 
 
-def calls(address: str, keys: dict, pictures: dict) -> dict:
+def calls(
+    address: str, keys: dict[str, str], pictures: dict[str, str]
+) -> dict[str, dict[str, object]]:
     domain, port = address.rsplit(":", 1)
     client = CompreFace(domain, port, OPTIONS)
     recognition = client.init_face_recognition(keys["recognition"])
@@ -26,9 +28,9 @@ def calls(address: str, keys: dict, pictures: dict) -> dict:
     verification = client.init_face_verification(keys["verification"])
     faces, subjects = recognition.get_face_collection(), recognition.get_subjects()
     alice, also_alice, bob, blank = (pictures[n] for n in ("alice", "also_alice", "bob", "blank"))
-    said = {}
+    said: dict[str, dict[str, object]] = {}
 
-    def say(name, answer):
+    def say(name: str, answer: dict[str, object]) -> dict[str, object]:
         said[name] = answer
         return answer
 

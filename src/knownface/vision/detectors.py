@@ -127,7 +127,7 @@ class YuNet:
         )
 
     def probability(self, scores: F32) -> F32:
-        return np.interp(scores, self._knots[0], self._knots[1]).astype(np.float32)
+        return np.asarray(np.interp(scores, self._knots[0], self._knots[1]), np.float32)
 
 
 def suppress_overlaps(boxes: F32, scores: F32, overlap: float) -> list[int]:

@@ -169,13 +169,15 @@ def _with(face: Face, plugin: Plugin, value: object, ms: float) -> Face:
 
 
 def _faces(found: Detections, probabilities: F32, threshold: float, image: Image) -> list[Face]:
-    edge = np.float32([image.width, image.height, image.width, image.height])
-    boxes = np.clip(found.boxes, 0, edge)
-    faces = [
-        Face(Box(*(float(v) for v in box), probability=float(probability)), landmarks=points)
-        for box, points, probability in zip(boxes, found.landmarks, probabilities, strict=True)
-        if probability > threshold and box[2] - box[0] >= 1 and box[3] - box[1] >= 1
-    ]
+    edge = np.array([image.width, image.height, image.width, image.height], np.float32)
+    faces = []
+    for corners, points, probability in zip(
+        np.clip(found.boxes, 0, edge), found.landmarks, probabilities, strict=True
+    ):
+        left, top, right, bottom = corners.tolist()
+        if probability > threshold and right - left >= 1 and bottom - top >= 1:
+            box = Box(left, top, right, bottom, float(probability))
+            faces.append(Face(box, landmarks=points))
     return sorted(faces, key=lambda face: -face.box.area)
 
 
