@@ -1,0 +1,1 @@
+"""HTTP: the only place that knows asyncio, FastAPI and CompreFace's JSON."""

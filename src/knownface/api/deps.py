@@ -1,0 +1,269 @@
+"""What handlers ask for: who calls, what was sent and asked, and a thread to work in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, TypeVar
+from urllib.parse import unquote
+from uuid import UUID
+
+import anyio
+import anyio.to_thread
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import APIKeyHeader
+from starlette.responses import Response
+
+from knownface.api.answers import json_answer
+from knownface.api.bodies import (
+    MULTIPART,
+    Form,
+    base64_fields,
+    decode_base64,
+    media_kind,
+    parse_json,
+    uuid_of,
+)
+from knownface.api.parameters import Parameters
+from knownface.api.trail import Trail
+from knownface.api.wire import Json, View
+from knownface.app import App
+from knownface.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    MissingPart,
+    UnsupportedMediaType,
+)
+from knownface.recognition import Options
+from knownface.types import Service, ServiceType
+
+T = TypeVar("T")
+
+_JSON: Final = "application/json"
+# Declared for the documentation; the header is read below, where an empty one is not a missing one.
+_API_KEY: Final = APIKeyHeader(
+    name="x-api-key", auto_error=False, description="The API key of a service of the right type."
+)
+
+
+class Pool:
+    """The threads that the house's blocking code runs in, a bounded number of them."""
+
+    def __init__(self, threads: int) -> None:
+        self._limiter = anyio.CapacityLimiter(threads)
+
+    async def run(self, call: Callable[[], T], deadline: float) -> T:
+        """Return what the call returns; DeadlineExceeded when no thread is free in time.
+
+        A call that has begun is never given up: it looks at the deadline itself.
+        """
+        with anyio.move_on_after(deadline - time.monotonic()):
+            return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+        raise DeadlineExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request's access to the program."""
+
+    app: App
+    request: Request
+    pool: Pool
+
+    @property
+    def trail(self) -> Trail:
+        return Trail.of(self.request.scope)
+
+    @property
+    def deadline(self) -> float:
+        """When to give up, in seconds of `time.monotonic`; ask once the body has been read."""
+        return self.trail.deadline
+
+    @property
+    def query(self) -> Parameters:
+        return Parameters(self.request.scope["query_string"])
+
+    async def use(self, call: Callable[[], T]) -> T:
+        """Run blocking code in a thread of the bounded pool."""
+        return await self.pool.run(call, self.deadline)
+
+    async def look(self, call: Callable[[], T]) -> T:
+        """Run a look at the program's health in a thread of its own, however busy the pool is."""
+        return await anyio.to_thread.run_sync(call)
+
+    async def json(self) -> object:
+        """Return the JSON document in the body (UnsupportedMediaType, InvalidRequest)."""
+        if media_kind(self.request.headers.get("content-type", "")) != _JSON:
+            raise UnsupportedMediaType("Send the body as application/json")
+        body = await self.request.body()
+        return await self.use(lambda: parse_json(body))
+
+    def answer_faces(self, document: Json, faces: int) -> Response:
+        """Answer 200 and count these faces."""
+        self.trail.faces = faces
+        return json_answer(document)
+
+
+async def _turn(request: Request) -> Turn:
+    state = request.app.state
+    return Turn(state.app, request, state.pool)
+
+
+TurnDep = Annotated[Turn, Depends(_turn)]
+
+
+# Who calls
+
+
+def _authorized(kind: ServiceType) -> Callable[..., Awaitable[Service]]:
+    async def service(
+        turn: TurnDep,
+        _: Annotated[str | None, Security(_API_KEY)],
+    ) -> Service:
+        key = turn.request.headers.get(_API_KEY.model.name)
+        found = await turn.use(lambda: turn.app.accounts.authorize(key, kind))
+        turn.trail.service = found.id
+        return found
+
+    return service
+
+
+RecognitionService = Annotated[Service, Depends(_authorized(ServiceType.RECOGNITION))]
+DetectionService = Annotated[Service, Depends(_authorized(ServiceType.DETECTION))]
+VerificationService = Annotated[Service, Depends(_authorized(ServiceType.VERIFICATION))]
+
+
+# What the path says
+
+
+def decoded(segment: str) -> str:
+    """Return a segment of the path as the text it stands for (InvalidRequest)."""
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("The path is not UTF-8") from None
+
+
+async def _subject(
+    subject: Annotated[str, Path(description="The subject's name, percent-encoded.")],
+) -> str:
+    return decoded(subject)
+
+
+async def _image_id(
+    image_id: Annotated[
+        str,
+        Path(description="The id of an example.", json_schema_extra={"format": "uuid"}),
+    ],
+) -> UUID:
+    return uuid_of(decoded(image_id), "image_id")
+
+
+SubjectInPath = Annotated[str, Depends(_subject)]
+ImageId = Annotated[UUID, Depends(_image_id)]
+
+
+# What was sent
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Pictures that came with a request, and its parameters."""
+
+    parameters: Parameters
+    _pictures: Mapping[str, bytes | str]
+    _max_file_size: int
+
+    def picture(self, name: str) -> bytes:
+        """Return a picture's bytes; base64 is read only now, in the caller's worker thread."""
+        picture = self._pictures[name]
+        return (
+            picture if isinstance(picture, bytes) else decode_base64(picture, self._max_file_size)
+        )
+
+
+def _pictures(*names: str) -> Callable[..., Awaitable[Submission]]:
+    """Return a dependency that reads pictures of these names from a form or a JSON body.
+
+    It raises UnsupportedMediaType, MissingPart or EmptyField for one that was not sent,
+    PayloadTooLarge, and InvalidRequest for a body that is not what its content type says.
+    """
+
+    async def read(turn: TurnDep) -> Submission:
+        request = turn.request
+        content_type = request.headers.get("content-type", "")
+        query: bytes = request.scope["query_string"]
+        limit = turn.app.settings.max_file_size
+        kind = media_kind(content_type)
+        if kind == _JSON:
+            document = await turn.json()
+            return Submission(Parameters(query), base64_fields(document, names), limit)
+        if kind != MULTIPART:
+            raise UnsupportedMediaType(
+                "Send pictures as multipart/form-data, or as base64 in application/json"
+            )
+        form = Form(content_type, limit)
+        async for chunk in request.stream():
+            form.write(chunk)
+        form.finish()
+        return Submission(Parameters(query, form.texts), _files(form, names), limit)
+
+    return read
+
+
+def _files(form: Form, names: Sequence[str]) -> dict[str, bytes]:
+    for name in names:
+        if name not in form.files:
+            raise MissingPart(name)
+    for name in form.unusable:
+        raise InvalidRequest(f"Part {name} is too long or not UTF-8")
+    return {name: form.files[name] for name in names}
+
+
+OnePicture = Annotated[Submission, Depends(_pictures("file"))]
+TwoPictures = Annotated[Submission, Depends(_pictures("source_image", "target_image"))]
+
+
+# What was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asks of the faces in a picture."""
+
+    options: Options
+    status: bool = False
+
+    @classmethod
+    def of(cls, parameters: Parameters, deadline: float) -> Asked:
+        """Read the parameters that every call with a picture takes (InvalidRequest)."""
+        options = Options(
+            limit=parameters.integer("limit", 0, least=0),
+            det_prob_threshold=parameters.probability("det_prob_threshold"),
+            plugins=parameters.words("face_plugins"),
+            deadline=deadline,
+        )
+        return cls(options, parameters.flag("status", default=False))
+
+    @classmethod
+    def of_recognition(cls, parameters: Parameters, deadline: float) -> Asked:
+        """Read these and the ones that only recognition takes (InvalidRequest)."""
+        asked = cls.of(parameters, deadline)
+        options = replace(
+            asked.options,
+            prediction_count=parameters.integer("prediction_count", 1, least=1),
+            detect_faces=parameters.flag("detect_faces", default=True),
+        )
+        return replace(asked, options=options)
+
+    def view(self, app: App, *, round_probability: bool = True) -> View:
+        """Return how these faces are to be shown."""
+        plugins = app.pipeline.plugins
+        return View(plugins, self.options.plugins, self.status, round_probability)
+
+    def versions(self, app: App, *, calculator: bool = True) -> dict[str, str] | None:
+        """Return `plugins_versions`, None when they were not asked for."""
+        if not self.status:
+            return None
+        return app.recognition.versions(self.options.plugins, calculator=calculator)

@@ -1,0 +1,28 @@
+"""`/api/v1/detection`: faces and what can be seen of them, nothing stored."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from knownface.api import openapi, wire
+from knownface.api.deps import Asked, DetectionService, OnePicture, TurnDep
+
+router: Final = APIRouter(prefix="/api/v1/detection", tags=["Detection"])
+
+
+@router.post("/detect", **openapi.DETECT)
+async def detect(turn: TurnDep, _: DetectionService, sent: OnePicture) -> Response:
+    """Find the faces in a picture."""
+    asked = Asked.of(sent.parameters, turn.deadline)
+
+    def work() -> Response:
+        app = turn.app
+        faces = app.recognition.detect(sent.picture("file"), asked.options)
+        view = asked.view(app, round_probability=False)
+        document = wire.detection(faces, view, asked.versions(app, calculator=False))
+        return turn.answer_faces(document, len(faces))
+
+    return await turn.use(work)

@@ -1,0 +1,121 @@
+"""`/api/v1/recognition/faces`: the examples of a collection, and the pictures behind them."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from knownface.accounts import key_digest
+from knownface.api import openapi, wire
+from knownface.api.answers import NO_STORE, json_answer
+from knownface.api.bodies import uuids_of
+from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep, decoded
+from knownface.app import App
+from knownface.errors import InvalidRequest
+from knownface.recognition import checked_name
+from knownface.types import Example, Photograph, ServiceType
+
+DEFAULT_SIZE: Final = 20
+LARGEST_SIZE: Final = 2000
+
+router: Final = APIRouter(prefix="/api/v1/recognition/faces", tags=["Examples"])
+static: Final = APIRouter(prefix="/api/v1/static", tags=["Examples"])
+
+
+@router.post("", **openapi.ADD_EXAMPLE)
+async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
+    """Save the one face of a picture as an example of a subject, which is created if need be."""
+    subject = sent.parameters.required("subject")
+    options = Asked.of(sent.parameters, turn.deadline).options
+
+    def add() -> Example:
+        name = checked_name(subject)  # before the picture is so much as looked at
+        return turn.app.recognition.add_example(service, name, sent.picture("file"), options)
+
+    added = await turn.use(add)
+    return json_answer(wire.example(added), 201)
+
+
+@router.get("", **openapi.LIST_EXAMPLES)
+async def list_examples(turn: TurnDep, service: RecognitionService) -> Response:
+    """List the examples of one subject or of all, oldest first, page by page."""
+    query = turn.query
+    page = query.forgiving("page", 0, least=0)
+    size = query.forgiving("size", DEFAULT_SIZE, least=1, most=LARGEST_SIZE)
+    subject = query.text("subject") or None
+    found = await turn.use(lambda: turn.app.recognition.examples(service, subject, page, size))
+    return json_answer(wire.page(found))
+
+
+@router.delete("", **openapi.DELETE_EXAMPLES_OF)
+async def delete_examples_of(turn: TurnDep, service: RecognitionService) -> Response:
+    """Delete a subject with its examples, or without `subject` all examples there are."""
+    subject = turn.query.text("subject")
+    if subject is not None and not subject.strip():
+        # Somebody's variable was empty: that is no wish to delete everybody.
+        raise InvalidRequest("Subject name is empty")
+    deleted = await turn.use(lambda: turn.app.recognition.delete_examples_of(service, subject))
+    return json_answer({"deleted": deleted})
+
+
+@router.post("/delete", **openapi.DELETE_EXAMPLES)
+async def delete_examples(turn: TurnDep, service: RecognitionService) -> Response:
+    """Delete several examples at once; ids that do not exist are skipped."""
+    ids = uuids_of(await turn.json())
+    deleted = await turn.use(lambda: turn.app.recognition.delete_examples(service, ids))
+    return json_answer([wire.example(one) for one in deleted])
+
+
+@router.delete("/{image_id}", **openapi.DELETE_EXAMPLE)
+async def delete_example(turn: TurnDep, service: RecognitionService, image_id: ImageId) -> Response:
+    """Delete one example with its photograph."""
+    deleted = await turn.use(lambda: turn.app.recognition.delete_example(service, image_id))
+    return json_answer(wire.example(deleted))
+
+
+@router.get("/{image_id}/img", **openapi.DOWNLOAD)
+async def download(turn: TurnDep, service: RecognitionService, image_id: ImageId) -> Response:
+    """Download the picture that an example was made from; no bytes when there is none."""
+    found = await turn.use(lambda: turn.app.recognition.photograph(service, image_id))
+    return _picture(turn.request, image_id, found)
+
+
+@static.get("/{key}/images/{image_id}", **openapi.STATIC)
+async def show(turn: TurnDep, key: str, image_id: ImageId) -> Response:
+    """Download the same picture as an `<img>` does, which cannot send a header.
+
+    There are no bytes for a wrong key either.
+    """
+    found = await turn.use(lambda: _photograph(turn.app, decoded(key), image_id))
+    return _picture(turn.request, image_id, found)
+
+
+def _photograph(app: App, key: str, image_id: UUID) -> Photograph | None:
+    with app.store.snapshot() as tx:
+        service = tx.service_by_key(key_digest(key))
+        if service is None or service.type is not ServiceType.RECOGNITION:
+            return None
+        return tx.photograph(service.id, image_id)
+
+
+def _picture(request: Request, image_id: UUID, found: Photograph | None) -> Response:
+    """Answer the stored bytes, or 304 when the caller has them.
+
+    Its cache may keep them but has to ask each time, so that an erased photograph is not shown.
+    """
+    if found is None:
+        return Response(b"", headers=NO_STORE, media_type="application/octet-stream")
+    # An example's bytes never change, so that its id is as good as their hash.
+    tag = f'"{image_id}"'
+    headers = {
+        "etag": tag,
+        "cache-control": "private, no-cache",
+        "x-content-type-options": "nosniff",
+    }
+    known = request.headers.get("if-none-match", "").split(",")
+    if {tag, "*"} & {one.strip().removeprefix("W/") for one in known}:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, headers=headers, media_type=found.media_type)

@@ -1,0 +1,74 @@
+"""`/api/v1/recognition/recognize` and the comparisons with stored examples."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from knownface.api import openapi, wire
+from knownface.api.answers import json_answer
+from knownface.api.bodies import embeddings_of, fields_of
+from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep
+
+router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
+
+
+@router.post("/recognize", **openapi.RECOGNIZE)
+async def recognize(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
+    """Find the faces in a picture and the subjects that each resembles most."""
+    asked = Asked.of_recognition(sent.parameters, turn.deadline)
+
+    def work() -> Response:
+        app = turn.app
+        found = app.recognition.recognize(service, sent.picture("file"), asked.options)
+        document = wire.recognition(found, asked.view(app), asked.versions(app))
+        return turn.answer_faces(document, len(found))
+
+    return await turn.use(work)
+
+
+@router.post("/faces/{image_id}/verify", **openapi.VERIFY_EXAMPLE)
+async def verify_example(
+    turn: TurnDep, service: RecognitionService, image_id: ImageId, sent: OnePicture
+) -> Response:
+    """Compare each face in a picture with one example."""
+    asked = Asked.of(sent.parameters, turn.deadline)
+
+    def work() -> Response:
+        app, picture = turn.app, sent.picture("file")
+        example, found = app.recognition.verify_example(service, image_id, picture, asked.options)
+        document = wire.example_verification(example, found, asked.view(app), asked.versions(app))
+        return turn.answer_faces(document, len(found))
+
+    return await turn.use(work)
+
+
+@router.post("/embeddings/recognize", **openapi.RECOGNIZE_EMBEDDINGS)
+async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Response:
+    """Find the subjects that each embedding resembles most."""
+    document = await turn.json()
+    count = turn.query.integer("prediction_count", 1, least=1)
+
+    def work() -> Response:
+        sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
+        matches = turn.app.recognition.recognize_embeddings(service, sent, count)
+        return json_answer(wire.recognized_embeddings(sent, matches))
+
+    return await turn.use(work)
+
+
+@router.post("/embeddings/faces/{image_id}/verify", **openapi.VERIFY_EMBEDDINGS_WITH_EXAMPLE)
+async def verify_embeddings_with_example(
+    turn: TurnDep, service: RecognitionService, image_id: ImageId
+) -> Response:
+    """Compare embeddings with one example, the most similar first."""
+    document = await turn.json()
+
+    def work() -> Response:
+        sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
+        ranked = turn.app.recognition.verify_embeddings_with_example(service, image_id, sent)
+        return json_answer(wire.verified_embeddings(sent, ranked))
+
+    return await turn.use(work)

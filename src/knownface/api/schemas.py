@@ -1,0 +1,184 @@
+"""The JSON of answers and bodies as OpenAPI describes it; nothing is validated by these.
+
+An attribute that was not asked for, or could not be found, is absent; it is never null.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Failure(Schema):
+    message: str = Field(description="What is wrong and what to do about it, for people.")
+    code: int = Field(description="CompreFace's number of the error, for programs.")
+
+
+class Box(Schema):
+    probability: float = Field(description="Probability that this is a face.")
+    x_max: int
+    y_max: int
+    x_min: int
+    y_min: int
+
+
+class Age(Schema):
+    probability: float
+    high: int
+    low: int
+
+
+class Labelled(Schema):
+    probability: float
+    value: str
+
+
+class Pose(Schema):
+    pitch: float
+    roll: float
+    yaw: float
+
+
+class Face(Schema):
+    """A face with what was asked of it; an installed plugin may add fields of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    box: Box
+    age: Age | None = Field(None, description="With the plugin `age`.")
+    gender: Labelled | None = Field(None, description="With the plugin `gender`.")
+    mask: Labelled | None = Field(None, description="With the plugin `mask`.")
+    pose: Pose | None = Field(None, description="With the plugin `pose`.")
+    embedding: list[float] | None = Field(None, description="With the plugin `calculator`.")
+    landmarks: list[tuple[int, int]] | None = Field(
+        None, description="With the plugin `landmarks`: both eyes, nose, both corners of the mouth."
+    )
+    execution_time: dict[str, float] | None = Field(
+        None, description="With `status=true`: milliseconds by plugin."
+    )
+
+
+class Match(Schema):
+    subject: str
+    similarity: float = Field(description="0 to 1; 0.5 parts same from different people.")
+
+
+class RecognizedFace(Face):
+    subjects: list[Match] = Field(description="Best first, `prediction_count` of them at most.")
+
+
+class ExampleComparedFace(Face):
+    subject: str = Field(description="The subject of the example.")
+    similarity: float
+
+
+class ComparedFace(Face):
+    similarity: float
+
+
+class WithVersions(Schema):
+    plugins_versions: dict[str, str] | None = Field(None, description="With `status=true`.")
+
+
+class Recognition(WithVersions):
+    result: list[RecognizedFace] = Field(description="Largest face first.")
+
+
+class ExampleVerification(WithVersions):
+    result: list[ExampleComparedFace] = Field(description="Largest face first.")
+
+
+class Detection(WithVersions):
+    result: list[Face] = Field(description="Largest face first.")
+
+
+class VerificationPair(WithVersions):
+    source_image_face: Face
+    face_matches: list[ComparedFace] = Field(description="Largest face first.")
+
+
+class Verification(Schema):
+    result: list[VerificationPair] = Field(description="Always one element.")
+
+
+class Embeddings(Schema):
+    embeddings: list[list[float]]
+
+
+class SourceAndTargets(Schema):
+    source: list[float]
+    targets: list[list[float]]
+
+
+class RecognizedEmbedding(Schema):
+    embedding: list[float] = Field(description="As it was sent.")
+    similarities: list[Match]
+
+
+class RecognizedEmbeddings(Schema):
+    result: list[RecognizedEmbedding] = Field(description="In the order of the request.")
+
+
+class VerifiedEmbedding(Schema):
+    embedding: list[float] = Field(description="As it was sent.")
+    similarity: float
+
+
+class VerifiedEmbeddings(Schema):
+    result: list[VerifiedEmbedding] = Field(description="Most similar first.")
+
+
+class SubjectName(Schema):
+    subject: str = Field(description="1 to 255 characters; unique whatever the letter case.")
+
+
+class SubjectNames(Schema):
+    subjects: list[str]
+
+
+class Updated(Schema):
+    updated: bool = Field(description="False when the new name is the old one.")
+
+
+class Deleted(Schema):
+    deleted: int
+
+
+class Example(Schema):
+    image_id: UUID
+    subject: str
+
+
+class ExamplePage(Schema):
+    faces: list[Example]
+    page_number: int
+    page_size: int
+    total_pages: int
+    total_elements: int
+
+
+class Health(Schema):
+    status: str
+    version: str
+
+
+class Readiness(Schema):
+    status: str
+    checks: dict[str, str]
+
+
+class Config(Schema):
+    clientMaxFileSize: int  # noqa: N815 - CompreFace's name
+    clientMaxBodySize: int  # noqa: N815 - CompreFace's name
+
+
+class Consistence(Schema):
+    demoFaceCollectionIsInconsistent: bool  # noqa: N815 - CompreFace's name
+    dbIsInconsistent: bool  # noqa: N815 - CompreFace's name
+    saveImagesToDB: bool  # noqa: N815 - CompreFace's name
+    status: str

@@ -1,0 +1,90 @@
+"""The HTTP server: everything around the routes, wired once for one App."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from knownface import __version__
+from knownface.api import (
+    detection,
+    docs,
+    faces,
+    health,
+    openapi,
+    recognition,
+    subjects,
+    verification,
+)
+from knownface.api.answers import error_answer
+from knownface.api.deps import Pool
+from knownface.api.metrics import Metrics
+from knownface.api.middleware import Admission, BodyLimit, Cors, Errors, Telemetry
+from knownface.app import App, cores
+
+THREADS_PER_SLOT: Final = 4  # while one request of a slot computes, others decode, search or wait
+NEVER_REFUSED: Final = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json")
+
+DESCRIPTION: Final = """
+A face recognition server that speaks CompreFace's REST API.
+
+The calls of a service take its API key in the header `x-api-key`. Parameters may come in the query
+or as text parts of a form. Every failure is answered as `{"message": …, "code": …}`.
+"""
+
+
+def create_server(app: App) -> FastAPI:
+    """Return the ASGI application that serves an App, starts it and in the end closes it."""
+    settings = app.settings
+    metrics = Metrics(app.scheduler.depth, app.collections.sizes)
+    app.scheduler.on_run = metrics.run
+    server = FastAPI(
+        title="Knownface",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        exception_handlers={HTTPException: error_answer, RequestValidationError: error_answer},
+        middleware=[
+            Middleware(Telemetry, metrics=metrics, timeout=settings.request_timeout),
+            Middleware(Cors, origins=_origins(settings.cors_origins)),
+            Middleware(Errors),
+            Middleware(Admission, most=settings.max_requests, exempt=NEVER_REFUSED),
+            Middleware(
+                BodyLimit, limit=settings.max_request_size, timeout=settings.request_timeout
+            ),
+        ],
+    )
+    server.state.app = app
+    server.state.metrics = metrics
+    server.state.pool = Pool(THREADS_PER_SLOT * (settings.slots or cores()))
+    for module in (recognition, subjects, faces, detection, verification, health, docs):
+        server.include_router(module.router)
+    server.include_router(faces.static)
+    server.openapi = partial(openapi.describe, server)  # type: ignore[method-assign]  # FastAPI's own way
+    return server
+
+
+@asynccontextmanager
+async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
+    app: App = server.state.app
+    await anyio.to_thread.run_sync(app.start)
+    try:
+        yield
+    finally:
+        app.begin_drain()
+        await anyio.to_thread.run_sync(app.close)
+
+
+def _origins(setting: str) -> list[str]:
+    return [origin.strip().rstrip("/") for origin in setting.split(",") if origin.strip()]

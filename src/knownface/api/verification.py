@@ -1,0 +1,44 @@
+"""`/api/v1/verification`: are two faces one person's; nothing stored."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from knownface.api import openapi, wire
+from knownface.api.answers import json_answer
+from knownface.api.bodies import embedding_of, embeddings_of, fields_of
+from knownface.api.deps import Asked, TurnDep, TwoPictures, VerificationService
+
+router: Final = APIRouter(prefix="/api/v1/verification", tags=["Verification"])
+
+
+@router.post("/verify", **openapi.VERIFY)
+async def verify(turn: TurnDep, _: VerificationService, sent: TwoPictures) -> Response:
+    """Compare the one face of the source picture with each face of the target picture."""
+    asked = Asked.of(sent.parameters, turn.deadline)
+
+    def work() -> Response:
+        app, source, target = turn.app, sent.picture("source_image"), sent.picture("target_image")
+        face, found = app.recognition.verify(source, target, asked.options)
+        document = wire.verification(face, found, asked.view(app), asked.versions(app))
+        return turn.answer_faces(document, 1 + len(found))
+
+    return await turn.use(work)
+
+
+@router.post("/embeddings/verify", **openapi.VERIFY_EMBEDDINGS)
+async def verify_embeddings(turn: TurnDep, _: VerificationService) -> Response:
+    """Compare a source embedding with target embeddings, the most similar first."""
+    document = await turn.json()
+
+    def work() -> Response:
+        fields = fields_of(document)
+        source = embedding_of(fields.get("source"), "source")
+        targets = embeddings_of(fields.get("targets"), "targets")
+        ranked = turn.app.recognition.verify_embeddings(source, targets)
+        return json_answer(wire.verified_embeddings(targets, ranked))
+
+    return await turn.use(work)
