@@ -20,16 +20,28 @@ import pytest
 import tiny_models
 
 SECONDS = 60
+_KEY = re.compile(r"(?:recognition|detection|verification) +(\w+) +([0-9a-f-]{36})")
 
 
 @dataclass
 class Server:
-    """A running server, how to reach it, and how to make services for it."""
+    """A running server, what it said on its standard output when it started, and its log."""
 
     process: subprocess.Popen[str]
-    address: str
+    lines: list[str]
     environment: Mapping[str, str]
     log: Path
+
+    @property
+    def address(self) -> str:
+        found = re.search(r"http://[\w.:]+", self.lines[0])
+        assert found, self.lines
+        return found[0]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys that it printed, by type: on the first start in a data folder only."""
+        return {found[1]: found[2] for line in self.lines if (found := _KEY.search(line))}
 
     def create_service(self, kind: str, name: str | None = None, *, key: str | None = None) -> str:
         """Make a service as an operator does, beside the running server; return its key."""
@@ -49,10 +61,12 @@ class Server:
         return httpx.Client(base_url=self.address, headers={"x-api-key": key}, timeout=SECONDS)
 
     def stop(self) -> int:
+        """Ask it to stop, wait until it has, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(SECONDS)
 
     def kill(self) -> None:
+        """End it at once, as a lost machine or an empty memory does."""
         self.process.kill()
         self.process.wait(SECONDS)
 
@@ -85,22 +99,29 @@ def portraits_folder() -> Path:
     return Path(folder)
 
 
-@contextmanager
-def running_server(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    """Start a server on a data folder in `folder`, wait until it is ready, stop it afterwards."""
-    folder.mkdir(parents=True, exist_ok=True)
+def server_environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment of these settings alone, with the data in `folder`."""
     kept = {n: v for n, v in os.environ.items() if not n.upper().startswith("KNOWNFACE")}
-    environment = kept | {
+    return kept | {
         "KNOWNFACE_DATA": str(folder / "data"),
         "KNOWNFACE_HOST": "127.0.0.1",
         "KNOWNFACE_PORT": "0",
         "KNOWNFACE_OFFLINE": "true",
+        "OMP_NUM_THREADS": "1",
         **settings,
     }
+
+
+@contextmanager
+def starting_server(
+    folder: Path, environment: Mapping[str, str], *flags: str
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Start the process and yield it with its log, before it said a word; killed at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"log-{time.monotonic_ns()}"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "knownface", "serve"],
+            [sys.executable, "-m", "knownface", "serve", *flags],
             stdout=subprocess.PIPE,
             stderr=stream,
             text=True,
@@ -108,18 +129,32 @@ def running_server(folder: Path, settings: Mapping[str, str]) -> Iterator[Server
             cwd=folder,
         )
     try:
-        yield Server(process, _address(process, log), environment, log)
+        yield process, log
     finally:
         process.kill()
         process.communicate()
 
 
-def _address(process: subprocess.Popen[str], log: Path) -> str:
-    """Read the greeting to its last line; the first says where the server is."""
+@contextmanager
+def running_server(folder: Path, settings: Mapping[str, str], *flags: str) -> Iterator[Server]:
+    """Start a server on a data folder in `folder` and wait until it is ready.
+
+    Afterwards, unless the test ended it, it has to stop in good order.
+    """
+    environment = server_environment(folder, settings)
+    with starting_server(folder, environment, *flags) as (process, log):
+        server = Server(process, _greeting(process, log), environment, log)
+        yield server
+        if process.poll() is None:
+            assert server.stop() == 0, log.read_text()
+
+
+def _greeting(process: subprocess.Popen[str], log: Path) -> list[str]:
+    """Read to the last line of what it says; it says nothing before it listens."""
     assert process.stdout
-    address = None
+    lines = []
     for line in process.stdout:
-        address = address or re.search(r"http://[\w.:]+", line)
-        if line.startswith("Ready.") and address:
-            return address[0]
+        lines.append(line)
+        if line.startswith("Ready."):
+            return lines
     raise AssertionError(f"the server did not start: {log.read_text()}")
