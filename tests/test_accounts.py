@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,21 +21,14 @@ from knownface.errors import (
     ServiceNotFound,
 )
 from knownface.store import Store
-from knownface.types import ServiceType
+from knownface.types import Service, ServiceType
 
 RECOGNITION, DETECTION, VERIFICATION = ServiceType
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "accounts.db"
-
-
-@pytest.fixture
-def accounts(database: Path) -> Iterator[Accounts]:
-    store = Store.open(f"sqlite:///{database}")
-    yield Accounts(store)
-    store.close()
+def accounts(store: Store) -> Accounts:
+    return Accounts(store)
 
 
 def test_a_key_opens_its_service(accounts: Accounts) -> None:
@@ -196,14 +190,33 @@ def test_a_database_with_services_gets_no_default_ones(accounts: Accounts) -> No
     assert accounts.bootstrap() == []
 
 
+def test_of_servers_that_start_at_once_one_makes_the_default_services(database_url: str) -> None:
+    stores = [Store.open(database_url) for _ in range(4)]
+    together = threading.Barrier(len(stores))
+
+    def first_run(store: Store) -> list[tuple[Service, str]]:
+        together.wait(30)
+        return Accounts(store).bootstrap()
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        made = [found for found in pool.map(first_run, stores) if found]
+    assert [len(found) for found in made] == [3]
+    assert Accounts(stores[0]).services() == [service for service, _ in made[0]]
+    for store in stores:
+        store.close()
+
+
 def test_no_key_is_in_the_database_or_the_log(
-    accounts: Accounts, database: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    store = Store.open(f"sqlite:///{tmp_path}/accounts.db")
+    accounts = Accounts(store)
     keys = [key for _, key in accounts.bootstrap()]
     keys.append(accounts.rotate_key("default", "recognition"))
     accounts.authorize(keys[-1], RECOGNITION)
-    stored = b"".join(path.read_bytes() for path in database.parent.glob("accounts.db*"))
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("accounts.db*"))
+    store.close()
     assert b"recognition" in stored
     for key in keys:
         assert key.encode() not in stored

@@ -66,7 +66,7 @@ def test_an_app_that_was_not_started_is_not_ready(make_settings: MakeSettings) -
         readiness = app.readiness()
         assert not readiness.ready
         assert readiness.checks["database"] == "ok"
-        assert "tiny-embedder is unloaded" in readiness.checks["models"]
+        assert readiness.checks["models"] == "not loaded yet"
     finally:
         app.close()
 
@@ -101,12 +101,26 @@ def test_readiness_tells_of_a_database_that_is_gone(make_settings: MakeSettings)
         assert str(app.settings.data) not in readiness.checks["database"]
 
 
-def test_readiness_tells_of_an_unloaded_model(make_settings: MakeSettings) -> None:
+def test_a_model_unloaded_while_it_was_idle_is_ready_for_the_next_request(
+    make_settings: MakeSettings,
+) -> None:
     with build(make_settings()) as app:
         network(app).unload()
+        assert app.readiness().ready
+        service, _ = app.accounts.create_service("a", "s", ServiceType.RECOGNITION)
+        added = app.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
+        assert added.subject == "Ada"
+
+
+def test_readiness_tells_of_a_model_that_cannot_come_back(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        embedder = network(app)
+        embedder.unload()
+        assert embedder.path
+        embedder.path.unlink()
         readiness = app.readiness()
         assert not readiness.ready
-        assert readiness.checks["models"] == "tiny-embedder is unloaded"
+        assert readiness.checks["models"] == "tiny-embedder is absent"
 
 
 def test_after_a_failed_run_readiness_runs_the_models_itself(make_settings: MakeSettings) -> None:
@@ -241,6 +255,16 @@ def test_a_model_damaged_after_the_build_is_not_used(
             app.start()
     finally:
         app.close()
+
+
+def test_a_model_that_no_request_must_have_may_be_missing(make_settings: MakeSettings) -> None:
+    app = build(make_settings())
+    spec = app.catalog.spec("sface")
+    optional = Network(spec, app.catalog.target(spec))
+    app.pipeline.networks = {**app.pipeline.networks, "sface": optional}
+    with app:
+        assert optional.state == "absent"
+        assert app.readiness().ready
 
 
 def test_cores_are_those_this_process_may_use() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from PIL import Image as Pillow
 
 import tiny_models
 from knownface.app import App, build
-from knownface.cli import main
+from knownface.cli import main, output
 from knownface.recognition import Options
 from knownface.settings import Settings, catalogue
 from knownface.types import ServiceType
@@ -353,19 +354,52 @@ def test_the_doctor_finds_a_sound_installation_sound_and_changes_nothing(
 
 
 def test_the_doctor_names_what_is_wrong_and_what_to_do(run: Run, data: Path) -> None:
-    data.chmod(0o755)
     weights = data / "models" / tiny_models.EMBEDDER / f"{tiny_models.EMBEDDER}.onnx"
     weights.unlink()
-    (data / "knownface.db").write_bytes(b"not a database at all" * 100)
+    database = data / "knownface.db"
+    database.write_bytes(b"not a database at all" * 100)
+    database.chmod(0o644)
+    assert f"chmod 600 {database}" in run("doctor", fails=1).stdout
+    database.chmod(0o600)
     result = run("doctor", fails=1)
-    assert f"chmod 700 {data}" in result.stdout
     assert f"knownface models install {tiny_models.EMBEDDER}" in result.stdout
     wrong = [
         finding["what"]
         for finding in printed(run("doctor", "--json", fails=1))
         if not finding["ok"]
     ]
-    assert wrong == ["data folder", f"model {tiny_models.EMBEDDER}", "database"]
+    assert wrong == [f"model {tiny_models.EMBEDDER}", "database"]
+
+
+class Screen(io.StringIO):
+    """A standard error that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_installation_shows_a_bar_on_a_screen_and_lines_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with output.progress() as report:
+        for done in (0, 1, 2):
+            report("fetch weights", done, 2)
+    assert capsys.readouterr().err == "fetch weights …\n"
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with output.progress() as report:
+        report("fetch weights", 0, 2 << 20)
+        report("fetch weights", 2 << 20, 2 << 20)
+        report("wait for another installation", 0, 0)
+    assert "fetch weights" in screen.getvalue()
+    assert "2.1/2.1 MB" in screen.getvalue()
+
+
+def test_a_fresh_data_folder_is_the_owners_alone_whoever_makes_it(run: Run, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    run("models", "install", "sface", "--from", tmp_path, "--data", new, fails=1)
+    assert new.stat().st_mode & 0o777 == 0o700
 
 
 def test_output_into_a_closed_pipe_ends_quietly(data: Path) -> None:

@@ -152,8 +152,11 @@ class App:
         network.load()
 
     def _models(self) -> str:
-        wrong = [f"{n.name} is {n.state}" for n in self.pipeline.required if n.state != "ready"]
-        return ", ".join(wrong) or OK
+        """Tell which required model no run can use; one that was unloaded comes back by itself."""
+        if not self._started:
+            return "not loaded yet"
+        states = ((network.name, network.state) for network in self.pipeline.required)
+        return ", ".join(f"{n} is {s}" for n, s in states if s in ("absent", "failed")) or OK
 
     def _inference(self) -> str:
         """Trust the last run of each required model if it went well, else run them all once."""

@@ -68,8 +68,9 @@ def _frame(draw: ImageDraw.ImageDraw, label: Label, line: int) -> None:
     colour = KNOWN if label.known else UNKNOWN
     draw.rectangle((box.x_min, box.y_min, box.x_max, box.y_max), outline=colour, width=line)
     if label.face.landmarks is not None:
+        dot = max(1.0, min(line, box.width / 50))
         for x, y in label.face.landmarks.tolist():
-            draw.ellipse((x - line, y - line, x + line, y + line), fill=colour)
+            draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=colour)
 
 
 def _write(
@@ -79,8 +80,10 @@ def _write(
     box = label.face.box
     left, top, right, bottom = draw.textbbox((0, 0), label.text, font=font)
     width, height = right - left + 2 * line, bottom - top + 2 * line
-    x = max(0.0, min(box.x_min, draw.im.size[0] - width))
+    across, down = draw.im.size
+    x = max(0.0, min(box.x_min, across - width))
     y = box.y_min - height if box.y_min >= height else box.y_min
+    y = max(0.0, min(y, down - height))
     draw.rectangle((x, y, x + width, y + height), fill=KNOWN if label.known else UNKNOWN)
     draw.text((x + line - left, y + line - top), label.text, font=font, fill=PAPER)
 

@@ -130,7 +130,11 @@ class Settings(BaseSettings):
     )
     detector: str = Field("yunet", description="Model that finds faces.", min_length=1)
     embedder: str = Field("sface", description="Model that tells faces apart.", min_length=1)
-    index: str = Field("exact", description="How stored faces are searched.", min_length=1)
+    index: str = Field(
+        "exact",
+        description="How stored faces are searched; exact compares with every one.",
+        min_length=1,
+    )
     cors_origins: str = Field(
         "*",
         description="Web pages that may call the API: origins with commas between, or *.",

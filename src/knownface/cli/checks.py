@@ -101,9 +101,6 @@ def _data(settings: Settings) -> Iterator[Finding]:
     elif not os.access(data, os.R_OK | os.W_OK | os.X_OK):
         advice = f"Let this user read and write {data}, or choose another with --data."
         yield Finding("data folder", f"{data} cannot be written", advice)
-    elif data.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        advice = f"Others on this machine may open your faces: chmod 700 {data}"
-        yield Finding("data folder", f"{data} is open to other users", advice)
     else:
         yield Finding("data folder", str(data))
     free = shutil.disk_usage(next(p for p in (data, *data.parents) if p.exists())).free
@@ -133,6 +130,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
     path = settings.database_url.removeprefix("sqlite:///")
     if path != settings.database_url and not Path(path).exists():
         yield Finding("database", f"{path} is not there yet: the first start makes it")
+        return
+    if Path(path).exists() and Path(path).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        advice = f"Other users of this machine may read all faces: chmod 600 {path}"
+        yield Finding("database", f"{path} is open to other users", advice)
         return
     try:
         with closing(open_database(settings.database_url, SECONDS_TO_ANSWER)) as database:

@@ -44,9 +44,12 @@ def install(settings: Settings, names: tuple[str, ...], source: Path | None) -> 
       knownface models install
       knownface models install yunet sface --from /media/stick
     """
+    from knownface.app import prepare_data
     from knownface.vision import install as installation
     from knownface.vision.catalog import Catalog
 
+    if settings.models_dir.absolute().is_relative_to(settings.data.absolute()):
+        prepare_data(settings)
     catalog = Catalog.load(settings.models_dir)
     with output.progress() as progress:
         found = installation.install(catalog, names, source=source, progress=progress)

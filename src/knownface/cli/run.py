@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
@@ -103,10 +104,12 @@ def _option(
 
 
 def _metavar(setting: Setting) -> str:
-    return {
+    known = {
         "data": "FOLDER",
         "models_dir": "FOLDER",
-        "host": "ADDRESS",
-        "port": "NUMBER",
         "database_url": "URL",
-    }.get(setting.name, "SIZE" if setting.name.endswith("size") else "VALUE")
+        "max_file_size": "SIZE",
+        "max_request_size": "SIZE",
+    }
+    number = re.fullmatch(r"[\d.]+", setting.default) and setting.name != "host"
+    return known.get(setting.name, "NUMBER" if number else "VALUE")

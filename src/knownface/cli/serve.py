@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import math
 import signal
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from knownface.app import App
 
-BACKLOG = 2048
+log = logging.getLogger(__name__)
+
 # Longer than the 60 s for which proxies keep idle connections: they must be the ones to close them.
 KEEP_ALIVE_SECONDS = 75
 # What is left, after the last request had its time, to write its answer.
@@ -64,6 +66,7 @@ def serve(settings: Settings) -> None:
 def _serve(settings: Settings, listener: socket.socket) -> None:
     from knownface.app import build
 
+    gc.disable()  # what the start makes stays: looking through it again and again is lost time
     app = build(settings)
     try:
         # Reading and warming the models leaves the interpreter free to import the HTTP server.
@@ -101,7 +104,14 @@ def _server(config: uvicorn.Config, app: App, greet: Callable[[], None]) -> uvic
     class Draining(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            gc.freeze()  # nor need any later collection look through it
+            gc.enable()
             greet()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            log.info("stopping", extra={"connections": len(self.server_state.connections)})
+            await super().shutdown(sockets)
+            log.info("stopped")
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.begin_drain()
@@ -142,6 +152,7 @@ def _greet(settings: Settings, listener: socket.socket, app: App) -> None:
     port = listener.getsockname()[1]
     host = "localhost" if settings.host in EVERYWHERE else settings.host
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    log.info("serving", extra={"address": address, "version": __version__})
     click.echo(f"Knownface {__version__} serves {address} (how to call it: {address}/docs)")
     click.echo(f"Data folder: {settings.data.absolute()}")
     if made := app.accounts.bootstrap():
