@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -42,7 +43,7 @@ NIL = UUID(int=0)
 @pytest.mark.parametrize("origin", ["http://localhost", "https://door.example:3000", "null"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_a_browser_may_send_a_key_from_any_page(server: Server, origin: str, method: str) -> None:
-    asked = {"origin": origin, "access_control_request_method": method}
+    asked: dict[str, Any] = {"origin": origin, "access_control_request_method": method}
     asked["access_control_request_headers"] = "content-type,x-api-key"
 
     answer = send(server, "OPTIONS", f"{FACES}?subject=Ada", key="", **asked)
