@@ -196,6 +196,21 @@ def test_faces_that_differ_in_their_last_bits_are_ranked_as_by_hand(
         assert index.search(queries, k)[0] == expected(faces, queries[0], k)
 
 
+@pytest.mark.parametrize("people", [12_000, 900])
+def test_among_many_faces_the_answers_are_those_of_brute_force(backend: Open, people: int) -> None:
+    count, dimension = 12_000, 12
+    vectors, queries = units(count, dimension), units(6, dimension, seed=9)
+    subjects = np.random.default_rng(4).integers(0, people, count)
+    index = backend(dimension)
+    index.add(np.arange(count), subjects, vectors)
+    faces = {key: (int(subjects[key]), vectors[key]) for key in range(count)}
+    everything = [expected(faces, query, count) for query in queries]
+    for k in (1, 5, 50, 800, count):
+        wanted = [hits[:k] for hits in everything]
+        assert index.search(queries, k) == wanted
+        assert index.search(queries[:1], k) == wanted[:1]
+
+
 def test_copies_of_one_face_tie_wherever_they_lie_and_the_oldest_leads(backend: Open) -> None:
     count, dimension = 20_011, 128
     vectors = units(count, dimension)

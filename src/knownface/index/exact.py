@@ -22,8 +22,11 @@ from knownface.index.ranking import Hit, Ranking
 from knownface.types import F32, I64
 
 _CHUNK_ROWS = 8192  # 4 MiB of 128 numbers: hides the cost of a call, is small enough to rewrite
-_QUERY_BLOCK = 64  # bounds the scores held at a time to 2 MiB
-_FEW_QUERIES = 4  # up to here, one product per query over a chunk in the cache beats one for all
+_QUERY_BLOCK = 16  # bounds the scores held at a time to 1 MiB
+_FEW_QUERIES = 4  # up to here, dot products row by row are as fast as a matrix product
+# OpenBLAS spreads larger products over threads, and these wait for each other: beside busy request
+# threads that costs up to fifty times what it gains. A search stays in its own thread.
+_PRODUCT_SIZE = 2**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +212,16 @@ class ExactIndex:
 
 def _scores(vectors: F32, queries: F32, buffers: F32) -> F32:
     """Return the products, [Q, N], of rows [N, D] and queries [Q, D], in one of the buffers."""
-    count = len(queries)
-    scores = buffers[0, : count * len(vectors)].reshape(count, len(vectors))
+    rows, count = len(vectors), len(queries)
+    scores = buffers[0, : count * rows].reshape(count, rows)
     if count <= _FEW_QUERIES:
-        for query, row in zip(queries, scores, strict=True):
-            np.dot(vectors, query, out=row)
+        np.vecdot(vectors[None], queries[:, None], out=scores)
         return scores
-    product = buffers[1, : count * len(vectors)].reshape(len(vectors), count)
-    np.dot(vectors, queries.T, out=product)
+    product = buffers[1, : count * rows].reshape(rows, count)
+    step = max(16, _PRODUCT_SIZE // queries.size)
+    for start in range(0, rows, step):
+        stop = start + step
+        np.dot(vectors[start:stop], queries.T, out=product[start:stop])
     np.copyto(scores, product.T)
     return scores
 

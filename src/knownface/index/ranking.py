@@ -94,14 +94,24 @@ class Ranking:
         slack = np.float32(2.0 * self._tolerance)
         if self._k == 1:
             return np.flatnonzero(scores >= scores.max() - slack)
-        order = np.argsort(subjects, kind="stable")
-        scores, subjects = scores[order], subjects[order]
-        first = np.flatnonzero(np.concatenate(([True], subjects[1:] != subjects[:-1])))
-        best = np.maximum.reduceat(scores, first)
-        needed = np.repeat(best, np.diff(first, append=len(order)))
+        rows = self._leading(scores, subjects, slack)
+        if len(rows) <= _FEW_ROWS:
+            return rows
+        order, best, sizes = _by_subject(scores[rows], subjects[rows])
+        needed = np.repeat(best, sizes)
         if len(best) > self._k:
             np.maximum(needed, np.partition(best, -self._k)[-self._k], out=needed)
-        return np.compress(scores >= needed - slack, order)
+        return np.compress(scores[rows[order]] >= needed - slack, rows[order])
+
+    def _leading(self, scores: F32, subjects: I64, slack: np.float32) -> I64:
+        """Cut a long list down by a look at its top, unless too few subjects share that."""
+        some = 4 * self._k + _FEW_ROWS
+        if len(scores) > 4 * some:
+            top = np.argpartition(scores, -some)[-some:]
+            _, best, _ = _by_subject(scores[top], subjects[top])
+            if len(best) >= self._k:
+                return np.flatnonzero(scores >= np.partition(best, -self._k)[-self._k] - slack)
+        return np.arange(len(scores))
 
     def _merge(self) -> None:
         """Give the places anew among their holders and the rows that came in since."""
@@ -116,3 +126,12 @@ class Ranking:
         self._cosines, self._keys, self._subjects = cosines[order], keys[order], subjects[order]
         if len(order) == self._k:
             self.floor = float(cosines[order[-1]]) - self._tolerance
+
+
+def _by_subject(scores: F32, subjects: I64) -> tuple[I64, F32, I64]:
+    """Return the order that groups rows by subject, and each group's best score and size."""
+    order = np.argsort(subjects, kind="stable")
+    grouped = subjects[order]
+    first = np.flatnonzero(np.concatenate(([True], grouped[1:] != grouped[:-1])))
+    sizes = np.diff(first, append=len(order))
+    return order, np.maximum.reduceat(scores[order], first), sizes

@@ -1,0 +1,299 @@
+"""The known faces of a service, searchable: an index that follows the store, which names the hits.
+
+The index is a cache of numbers. Each search first asks the store for the service's revision and
+brings the index there, so whoever was told that a face is stored (or deleted) finds (or misses) it
+in any process. After the search the store names the hits, so that no answer carries a name that
+was not true while it was made.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from knownface.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    ModelMismatch,
+    ServiceNotFound,
+    Unavailable,
+)
+from knownface.index import Hit, Index, open_index
+from knownface.types import F32, Calibration, Example, Match
+
+if TYPE_CHECKING:
+    from knownface.store import Store, Transaction, Vectors
+    from knownface.vision.catalog import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_BATCH: Final = 10_000  # faces read from the store at a time
+_REPORT_EVERY: Final = 100_000  # faces, so that a long start shows that it is alive
+_ROUNDS: Final = 5  # searches for one answer, while deletions and merges keep overtaking it
+_SWEEP_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """An index that holds at least what the store held at this revision of the service."""
+
+    index: Index
+    revision: int
+
+
+class FaceCollection:
+    """The known faces of one service, as embeddings of one model; safe to use from many threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        service_id: int,
+        *,
+        model: str,
+        dimension: int,
+        calibration: Calibration,
+        backend: str = "exact",
+    ) -> None:
+        self._store = store
+        self._service_id = service_id
+        self._model = model
+        self._dimension = dimension
+        self._calibration = calibration
+        self._backend = backend
+        self._state: _State | None = None
+        self._refreshing = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many faces the index holds now: none before the first search."""
+        state = self._state
+        return 0 if state is None else len(state.index)
+
+    @property
+    def built(self) -> bool:
+        """Whether there is an index yet, be it an empty one."""
+        return self._state is not None
+
+    def search(self, embeddings: F32, k: int) -> list[list[Match]]:
+        """Return for each embedding of [Q, D] the k subjects most like it, the most similar first.
+
+        Each subject comes once, by its best example. Raises ServiceNotFound, ModelMismatch when
+        the service holds embeddings of another model, and InvalidRequest for another width.
+        """
+        if embeddings.ndim != 2 or embeddings.shape[1] != self._dimension:
+            raise InvalidRequest(
+                f"An embedding of the model {self._model} has {self._dimension} numbers."
+            )
+        with self._emptied_when_gone():
+            revision = self._revision()
+            for _ in range(_ROUNDS):
+                found = self._fresh(revision).search(embeddings, k)
+                revision, examples = self._identify(found)
+                matches = [self._matches(hits, examples) for hits in found]
+                if all(map(_same_length, matches, found)):
+                    break
+            return matches
+
+    def refresh(self) -> None:
+        """Bring an index that has been built to the store's revision; raises what search does.
+
+        After an erasure this takes the vectors out of memory without waiting for a search.
+        """
+        with self._emptied_when_gone():
+            if self.built:
+                self._fresh(self._revision())
+
+    @contextmanager
+    def _emptied_when_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except ServiceNotFound:
+            self._state = None
+            raise
+
+    def _revision(self) -> int:
+        with self._store.snapshot() as tx:
+            return tx.revision(self._service_id)
+
+    def _identify(self, found: Sequence[Sequence[Hit]]) -> tuple[int, dict[int, Example]]:
+        """Return the revision of the service and, at that, the examples behind the hits by key."""
+        keys = list({hit.key for hits in found for hit in hits})
+        with self._store.snapshot() as tx:
+            return tx.revision(self._service_id), tx.identify(self._service_id, keys)
+
+    def _matches(self, hits: Sequence[Hit], examples: Mapping[int, Example]) -> list[Match]:
+        """Name the hits; those whose example is gone, or whose subject is there, are left out.
+
+        Two hits have one subject when their subjects were merged since the search began.
+        """
+        matches: dict[str, Match] = {}
+        for hit in hits:
+            example = examples.get(hit.key)
+            if example is not None:
+                similarity = self._calibration.similarity(hit.cosine)
+                match = Match(example.subject, example.image_id, hit.cosine, similarity)
+                matches.setdefault(example.subject, match)
+        return list(matches.values())
+
+    def _fresh(self, revision: int) -> Index:
+        """Return an index at this revision or a later one."""
+        state = self._state
+        if state is None or state.revision < revision:
+            with self._refreshing:
+                state = self._state
+                if state is None or state.revision < revision:
+                    with self._store.snapshot() as tx:
+                        state = self._advanced(tx, state)
+                    self._state = state
+        return state.index
+
+    def _advanced(self, tx: Transaction, state: _State | None) -> _State:
+        """Return the state at the snapshot's revision.
+
+        Where a failure cuts this short, the old state stands and the same changes are made again.
+        """
+        if others := tx.models(self._service_id) - {self._model}:
+            raise _mixed(min(others), self._model)
+        changes = None if state is None else tx.changes(self._service_id, state.revision)
+        if state is None or changes is None:
+            return self._built(tx)
+        # Searches go on meanwhile: they must not find an index that is only half filled again.
+        index = self._empty_index() if changes.cleared else state.index
+        # Put before remove: a subject whose examples were exchanged is never without one.
+        for start in range(0, len(changes.put), _BATCH):
+            keys = changes.put[start : start + _BATCH]
+            self._add(index, tx.vectors_of(self._service_id, keys))
+        if changes.removed:
+            index.remove(np.array(changes.removed, np.int64))
+        return _State(index, changes.revision)
+
+    def _built(self, tx: Transaction) -> _State:
+        """Read everything into a new index, piece by piece."""
+        revision = tx.revision(self._service_id)
+        index = self._empty_index()
+        began, reported, last = time.monotonic(), 0, 0
+        while len(vectors := tx.vectors(self._service_id, after_key=last, limit=_BATCH)):
+            self._add(index, vectors)
+            last = int(vectors.keys[-1])
+            if len(index) >= reported + _REPORT_EVERY:
+                reported = len(index)
+                log.info("indexing service %d: %d faces so far", self._service_id, reported)
+        seconds = time.monotonic() - began
+        log.log(
+            logging.INFO if reported else logging.DEBUG,
+            "indexed service %d: %d faces in %.1f s",
+            *(self._service_id, len(index), seconds),
+        )
+        return _State(index, revision)
+
+    def _empty_index(self) -> Index:
+        return open_index(self._backend, self._dimension)
+
+    def _add(self, index: Index, vectors: Vectors) -> None:
+        if len(vectors) == 0:
+            return
+        width = vectors.matrix.shape[1]
+        if width != self._dimension:
+            raise ModelMismatch(
+                f"The service holds embeddings of {width} numbers under the name of the model "
+                f"{self._model}, which makes {self._dimension}. Delete these faces and add them "
+                "again."
+            )
+        index.add(vectors.keys, vectors.subjects, vectors.matrix)
+
+
+class Collections:
+    """The face collections of all services, each built when it is first searched."""
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: ModelSpec,
+        *,
+        backend: str = "exact",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raise ConfigurationError when there is no such backend or the model is no embedder."""
+        if embedder.dimension is None or embedder.calibration is None:
+            raise ConfigurationError(f"The model {embedder.name} does not make embeddings.")
+        open_index(backend, embedder.dimension)
+        self._store = store
+        self._model = embedder.name
+        self._dimension = embedder.dimension
+        self._calibration = embedder.calibration
+        self._backend = backend
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._collections: dict[int, FaceCollection] = {}
+        self._sweep_due = clock() + _SWEEP_SECONDS
+
+    def get(self, service_id: int) -> FaceCollection:
+        """Return a service's collection at once; its first search builds it, delaying no other."""
+        self._sweep()
+        with self._lock:
+            collection = self._collections.get(service_id)
+            if collection is None:
+                collection = self._collections[service_id] = FaceCollection(
+                    self._store,
+                    service_id,
+                    model=self._model,
+                    dimension=self._dimension,
+                    calibration=self._calibration,
+                    backend=self._backend,
+                )
+            return collection
+
+    def refresh(self, service_id: int) -> None:
+        """Bring a service's index up to date if there is one: see FaceCollection.refresh."""
+        with self._lock:
+            collection = self._collections.get(service_id)
+        if collection is not None:
+            collection.refresh()
+
+    def drop(self, service_id: int) -> None:
+        """Forget a service's index; running searches still end well."""
+        with self._lock:
+            self._collections.pop(service_id, None)
+
+    def sizes(self) -> dict[int, int]:
+        """Return how many faces each index holds, by service; what is not built is left out."""
+        with suppress(Unavailable):
+            self._sweep()
+        with self._lock:
+            collections = dict(self._collections)
+        return {service_id: len(faces) for service_id, faces in collections.items() if faces.built}
+
+    def require_model(self, model: str) -> None:
+        """Raise ModelMismatch unless embeddings of this model are what the collections hold."""
+        if model != self._model:
+            raise _mixed(model, self._model)
+
+    def _sweep(self) -> None:
+        """Now and then forget services that another process deleted."""
+        with self._lock:
+            if self._clock() < self._sweep_due:
+                return
+            self._sweep_due = self._clock() + _SWEEP_SECONDS
+            held = set(self._collections)
+        with self._store.snapshot() as tx:
+            existing = {service.id for service in tx.services(None)}
+        for service_id in held - existing:
+            self.drop(service_id)
+
+
+def _same_length(one: Sequence[object], other: Sequence[object]) -> bool:
+    return len(one) == len(other)
+
+
+def _mixed(stored: str, configured: str) -> ModelMismatch:
+    return ModelMismatch(
+        f"The service holds embeddings of the model {stored}, which cannot be compared with those "
+        f"of {configured}, the model that the server runs. Start it with "
+        f"KNOWNFACE_EMBEDDER={stored}, or delete the service's faces and add them again."
+    )

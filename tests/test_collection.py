@@ -1,0 +1,407 @@
+"""Collections among others: overtaken searches, builds side by side, services that come and go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from faces import (
+    CALIBRATION,
+    DIMENSION,
+    MODEL,
+    OvertakenStore,
+    add,
+    names,
+    open_collection,
+    unit_vectors,
+)
+from knownface.collection import Collections
+from knownface.errors import ConfigurationError, ModelMismatch, ServiceNotFound, Unavailable
+from knownface.store import Store, Transaction, Vectors
+from knownface.types import Embedding, Service
+from knownface.vision.catalog import ModelSpec
+from stored import make_service
+
+EMBEDDER = ModelSpec(
+    name=MODEL,
+    task="embedder",
+    family="sketch",
+    file="sketch.onnx",
+    input="data",
+    size=(8, 8),
+    dimension=DIMENSION,
+    calibration=CALIBRATION,
+)
+ANNA, BORIS, CLARA = unit_vectors(3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[OvertakenStore]:
+    opened = OvertakenStore.open(f"sqlite:///{tmp_path / 'faces.db'}")
+    assert isinstance(opened, OvertakenStore)
+    opened.prepare()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def service(store: OvertakenStore) -> Service:
+    return make_service(store)
+
+
+def write(store: Store, change: Callable[[Transaction], object]) -> Callable[[], None]:
+    """Return a change as something that another client may do later, in its own transaction."""
+
+    def act() -> None:
+        with store.begin() as tx:
+            change(tx)
+
+    return act
+
+
+# A search that finds its index fresh takes two snapshots: the revision, then the names of the hits.
+
+
+def test_a_hit_deleted_before_it_is_named_makes_way_for_the_next(
+    store: OvertakenStore, service: Service
+) -> None:
+    for name, vector in (("Anna", ANNA), ("Boris", BORIS)):
+        add(store, service, name, vector)
+    faces = open_collection(store, service)
+    assert names(faces, ANNA, 1) == ["Anna"]
+    store.prepare(None, write(store, lambda tx: tx.delete_subject(service.id, "Anna")))
+    assert names(faces, ANNA, 1) == ["Boris"]
+
+
+def test_an_example_deleted_before_it_is_named_leaves_its_subject_another(
+    store: OvertakenStore, service: Service
+) -> None:
+    best = add(store, service, "Anna", ANNA)
+    other = add(store, service, "Anna", CLARA)
+    faces = open_collection(store, service)
+    assert faces.search(ANNA[None], 1)[0][0].image_id == best.image_id
+    delete = write(store, lambda tx: tx.delete_examples(service.id, [best.image_id]))
+    store.prepare(None, delete)
+    assert faces.search(ANNA[None], 1)[0][0].image_id == other.image_id
+
+
+def test_a_hit_renamed_before_it_is_named_has_its_new_name(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    store.prepare(None, write(store, lambda tx: tx.rename_subject(service.id, "Anna", "Hannah")))
+    assert names(faces, ANNA) == ["Hannah"]
+
+
+def test_subjects_merged_before_they_are_named_take_one_place(
+    store: OvertakenStore, service: Service
+) -> None:
+    for name, vector in (("Anna", ANNA), ("Boris", BORIS), ("Clara", CLARA)):
+        add(store, service, name, vector)
+    faces = open_collection(store, service)
+    first, second, third = names(faces, ANNA)
+    store.prepare(None, write(store, lambda tx: tx.rename_subject(service.id, second, first)))
+    assert names(faces, ANNA, 2) == [first, third]
+
+
+def test_a_face_stored_before_a_search_begins_is_in_it_though_another_search_is_refreshing(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    add(store, service, "Boris", BORIS)
+    # Between this search's look at the revision and its refresh, another search does both.
+    store.prepare(None, lambda: add(store, service, "Clara", CLARA))
+    assert sorted(names(faces, ANNA)) == ["Anna", "Boris", "Clara"]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_search_beside_a_refresh_never_misses_who_was_there_all_the_time(
+    store: OvertakenStore, service: Service, monkeypatch: pytest.MonkeyPatch, emptied: bool
+) -> None:
+    """In one transaction Anna gets a new example for her old one, alone or with all emptied."""
+    old = add(store, service, "Anna", BORIS)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    halfway, go_on = threading.Event(), threading.Event()
+
+    def vectors_of(tx: Transaction, service_id: int, keys: Sequence[int]) -> Vectors:
+        halfway.set()
+        go_on.wait()
+        return read_vectors(tx, service_id, keys)
+
+    read_vectors = Transaction.vectors_of
+    monkeypatch.setattr(Transaction, "vectors_of", vectors_of)
+
+    def exchange(tx: Transaction) -> None:
+        if emptied:
+            tx.delete_subjects(service.id)
+        tx.add_example(service.id, "Anna", Embedding(ANNA, MODEL), None)
+        if not emptied:
+            tx.delete_examples(service.id, [old.image_id])
+
+    refresher = threading.Thread(target=faces.refresh)
+
+    def overtake() -> None:
+        write(store, exchange)()
+        refresher.start()
+        halfway.wait()
+
+    # The other search stands in the middle of its refresh while this one looks into the index.
+    store.prepare(None, None, None, go_on.set, after=overtake)
+    assert names(faces, ANNA) == ["Anna"]
+    refresher.join()
+
+
+def test_an_answer_overtaken_again_and_again_is_short_rather_than_wrong(
+    store: OvertakenStore, service: Service
+) -> None:
+    for number, vector in enumerate(unit_vectors(12)):
+        add(store, service, f"person {number}", vector)
+    faces = open_collection(store, service)
+    ranked = names(faces, ANNA, 12)
+
+    def delete(name: str) -> Callable[[], None]:
+        return write(store, lambda tx: tx.delete_subject(service.id, name))
+
+    # Each round of a search: its hits are named, and, but for the first, the index is refreshed.
+    overtaking: list[Callable[[], object] | None] = [None]
+    for name in ranked:
+        overtaking += [delete(name), None]
+    store.prepare(*overtaking)
+    assert names(faces, ANNA, 3) == ranked[5:7]
+
+
+def test_an_answer_overtaken_by_merges_keeps_the_best_of_each_subject(
+    store: OvertakenStore, service: Service
+) -> None:
+    for number, vector in enumerate(unit_vectors(12)):
+        add(store, service, f"person {number}", vector)
+    faces = open_collection(store, service)
+    before = faces.search(ANNA[None], 12)[0]
+    best, *others = (match.subject for match in before)
+
+    def merge(name: str) -> Callable[[], None]:
+        return write(store, lambda tx: tx.rename_subject(service.id, name, best))
+
+    overtaking: list[Callable[[], object] | None] = [None]
+    for name in others:
+        overtaking += [merge(name), None]
+    store.prepare(*overtaking)
+    assert faces.search(ANNA[None], 3)[0] == [before[0], before[6]]
+
+
+def test_a_service_deleted_during_a_search_is_not_found_and_its_index_freed(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    store.prepare(None, write(store, lambda tx: tx.delete_service(service.id)))
+    with pytest.raises(ServiceNotFound):
+        names(faces, ANNA)
+    assert not faces.built
+
+
+def test_a_refresh_that_fails_is_made_good_by_the_next_search(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    add(store, service, "Boris", BORIS)
+
+    def fail() -> None:
+        raise Unavailable
+
+    store.prepare(None, fail)
+    with pytest.raises(Unavailable):
+        names(faces, BORIS)
+    assert names(faces, BORIS, 1) == ["Boris"]
+
+
+def test_a_search_that_finds_the_index_fresh_does_not_wait_for_a_refresh(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    with faces._refreshing:
+        assert names(faces, ANNA) == ["Anna"]
+
+
+def test_many_first_searches_build_one_index(store: OvertakenStore, service: Service) -> None:
+    for number in range(10):
+        add(store, service, f"person {number}", ANNA)
+    faces = open_collection(store, service)
+    together = threading.Barrier(8)
+    answers: list[list[str]] = []
+
+    def search() -> None:
+        together.wait()
+        answers.append(names(faces, ANNA))
+
+    store.prepare()
+    run_all([search] * 8)
+    assert answers == [[f"person {number}" for number in range(10)]] * 8
+    assert store.snapshots == 8 * 2 + 1
+
+
+def test_building_one_service_does_not_hold_up_another(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    other = make_service(store)
+    add(store, other, "Boris", BORIS)
+    collections = Collections(store, EMBEDDER)
+    building, finish = threading.Event(), threading.Event()
+    answers: list[list[str]] = []
+
+    def hold() -> None:
+        building.set()
+        finish.wait()
+
+    store.prepare(None, hold)
+    slow = threading.Thread(target=lambda: answers.append(names(collections.get(service.id), ANNA)))
+    slow.start()
+    building.wait()
+    assert names(collections.get(other.id), BORIS) == ["Boris"]
+    assert answers == []
+    finish.set()
+    slow.join()
+    assert answers == [["Anna"]]
+
+
+def test_a_large_index_is_built_in_pieces_and_says_so(
+    store: OvertakenStore,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("knownface.collection._BATCH", 4)
+    monkeypatch.setattr("knownface.collection._REPORT_EVERY", 8)
+    caplog.set_level(logging.INFO, logger="knownface.collection")
+    vectors = unit_vectors(30)
+    for number, vector in enumerate(vectors[:21]):
+        add(store, service, f"person {number}", vector)
+    faces = open_collection(store, service)
+    assert len(names(faces, ANNA, 100)) == 21
+    assert [record.getMessage().partition(":")[2] for record in caplog.records] == [
+        " 8 faces so far",
+        " 16 faces so far",
+        caplog.records[-1].getMessage().partition(":")[2],
+    ]
+    assert " 21 faces in " in caplog.records[-1].getMessage()
+    for number, vector in enumerate(vectors[21:]):
+        add(store, service, f"other {number}", vector)
+    assert len(names(faces, ANNA, 100)) == 30
+    assert not any("person" in record.getMessage() for record in caplog.records)
+
+
+def test_a_small_index_is_built_without_a_word(
+    store: OvertakenStore, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="knownface.collection")
+    add(store, service, "Anna", ANNA)
+    names(open_collection(store, service), ANNA)
+    assert caplog.records == []
+
+
+# Collections
+
+
+def test_a_collection_is_kept_until_it_is_dropped(store: OvertakenStore, service: Service) -> None:
+    add(store, service, "Anna", ANNA)
+    collections = Collections(store, EMBEDDER)
+    faces = collections.get(service.id)
+    assert collections.get(service.id) is faces
+    assert collections.sizes() == {}
+    names(faces, ANNA)
+    assert collections.sizes() == {service.id: 1}
+    collections.drop(service.id)
+    assert collections.sizes() == {}
+    assert names(faces, ANNA) == ["Anna"]
+    assert names(collections.get(service.id), ANNA) == ["Anna"]
+    collections.drop(12345)
+
+
+def test_refreshing_by_service_touches_only_an_index_there_is(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    collections = Collections(store, EMBEDDER)
+    collections.refresh(service.id)
+    names(collections.get(service.id), ANNA)
+    with store.begin() as tx:
+        tx.delete_subjects(service.id)
+    assert collections.sizes() == {service.id: 1}
+    collections.refresh(service.id)
+    assert collections.sizes() == {service.id: 0}
+
+
+@pytest.mark.parametrize("look", ["get", "sizes"])
+def test_services_deleted_elsewhere_are_forgotten_within_a_minute(
+    store: OvertakenStore, service: Service, look: str
+) -> None:
+    now = 0.0
+    other = make_service(store)
+    collections = Collections(store, EMBEDDER, clock=lambda: now)
+    for one in (service, other):
+        add(store, one, "Anna", ANNA)
+        names(collections.get(one.id), ANNA)
+    with store.begin() as tx:
+        tx.delete_service(service.id)
+    now = 59.0
+    assert collections.sizes() == {service.id: 1, other.id: 1}
+    now = 61.0
+    if look == "get":
+        collections.get(other.id)
+        now = 62.0
+    assert collections.sizes() == {other.id: 1}
+
+
+def test_sizes_are_told_while_the_database_is_away(store: OvertakenStore, service: Service) -> None:
+    now = 0.0
+    add(store, service, "Anna", ANNA)
+    collections = Collections(store, EMBEDDER, clock=lambda: now)
+    names(collections.get(service.id), ANNA)
+
+    def fail() -> None:
+        raise Unavailable
+
+    now = 61.0
+    store.prepare(fail)
+    assert collections.sizes() == {service.id: 1}
+
+
+def test_an_unknown_backend_stops_the_start(store: OvertakenStore) -> None:
+    with pytest.raises(ConfigurationError, match="quantum"):
+        Collections(store, EMBEDDER, backend="quantum")
+
+
+def test_a_model_that_makes_no_embeddings_stops_the_start(store: OvertakenStore) -> None:
+    detector = ModelSpec(name="spy", task="detector", family="spy", file="spy.onnx", input="data")
+    with pytest.raises(ConfigurationError, match="spy"):
+        Collections(store, detector)
+
+
+def test_only_embeddings_of_the_configured_model_may_be_compared(store: OvertakenStore) -> None:
+    collections = Collections(store, EMBEDDER)
+    collections.require_model(MODEL)
+    with pytest.raises(ModelMismatch, match=rf"portrait.*{MODEL}"):
+        collections.require_model("portrait")
+
+
+def run_all(actions: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=action) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
