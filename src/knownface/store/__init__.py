@@ -1,0 +1,9 @@
+"""The database: `Store.open(url)`, then `store.begin()` to write and `store.snapshot()` to read."""
+
+from __future__ import annotations
+
+from knownface.store.changes import Changes
+from knownface.store.store import Store, Transaction
+from knownface.store.vectors import Vectors
+
+__all__ = ["Changes", "Store", "Transaction", "Vectors"]

@@ -1,0 +1,206 @@
+"""The known faces of a service: their embeddings and the photographs they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import numpy as np
+from sqlalchemy import Row, Select, delete, exists, func, insert, select
+
+from knownface.errors import ModelMismatch
+from knownface.store.erasure import padding
+from knownface.store.queries import chunks, now
+from knownface.store.subjects import Subjects
+from knownface.store.tables import embedding, example, photograph, subject
+from knownface.store.vectors import VECTOR
+from knownface.types import Embedding, Example, Page, Photograph
+
+_examples = select(example.c.key, example.c.image_id, subject.c.name).join_from(example, subject)
+
+
+class _Found(NamedTuple):
+    example: Example
+    subject_id: int
+
+
+class Examples(Subjects):
+    """Each method that writes is one revision of the service, or ServiceNotFound."""
+
+    def add_example(
+        self,
+        service_id: int,
+        subject_name: str,
+        face: Embedding,
+        picture: Photograph | None,
+    ) -> Example:
+        """Store a face under a subject, which is created if need be.
+
+        ModelMismatch when the service holds embeddings of another model or of another length.
+        """
+        revision = self._next_revision(service_id)
+        self._refuse_other_model(service_id, face)
+        owner = self.subject(service_id, subject_name)
+        if owner is None:
+            owner = self._insert_subject(service_id, subject_name)
+        image_id = uuid4()
+        key: int = self.connection.execute(
+            insert(example)
+            .values(
+                image_id=image_id,
+                service_id=service_id,
+                subject_id=owner.id,
+                model=face.model,
+                created_at=now(),
+            )
+            .returning(example.c.key)
+        ).scalar_one()
+        self._insert_bytes(key, face, picture)
+        self._note(service_id, revision, "put", [key])
+        return Example(key, image_id, owner.name)
+
+    def examples(self, service_id: int, *, subject: str | None, page: int, size: int) -> Page:
+        """One page of all examples or of a subject's, oldest first; empty beyond the last."""
+        keys = select(example.c.key)
+        if subject is None:
+            keys = keys.where(example.c.service_id == service_id)
+        else:
+            owner = self.subject(service_id, subject)
+            if owner is None:
+                return Page((), page, size, 0)
+            keys = keys.where(example.c.subject_id == owner.id)
+        total: int = self.connection.execute(
+            select(func.count()).select_from(keys.subquery())
+        ).scalar_one()
+        if size <= 0 or page * size >= total:
+            return Page((), page, size, total)
+        # The page is cut out of the index alone; only its own rows are then read.
+        window = keys.order_by(example.c.key).offset(page * size).limit(size).subquery()
+        rows = self.connection.execute(
+            _examples.join(window, window.c.key == example.c.key).order_by(example.c.key)
+        )
+        return Page(tuple(map(_example, rows)), page, size, total)
+
+    def example(self, service_id: int, image_id: UUID) -> Example | None:
+        """The example of that id, unless it is another service's."""
+        row = self.connection.execute(_of(_examples, service_id, image_id)).one_or_none()
+        return None if row is None else _example(row)
+
+    def embedding(self, service_id: int, image_id: UUID) -> tuple[Example, Embedding] | None:
+        """The example of that id with its embedding, unless it is another service's."""
+        statement = _examples.add_columns(example.c.model, embedding.c.vector).join(
+            embedding, embedding.c.example_key == example.c.key
+        )
+        row = self.connection.execute(_of(statement, service_id, image_id)).one_or_none()
+        if row is None:
+            return None
+        vector = np.frombuffer(bytearray(row.vector), VECTOR).astype(np.float32, copy=False)
+        return _example(row), Embedding(vector, row.model)
+
+    def photograph(self, service_id: int, image_id: UUID) -> Photograph | None:
+        """The picture that an example was made from, if it was kept."""
+        statement = select(
+            photograph.c.content, photograph.c.media_type, example.c.created_at
+        ).join_from(example, photograph)
+        row = self.connection.execute(_of(statement, service_id, image_id)).one_or_none()
+        if row is None:
+            return None
+        return Photograph(bytes(row.content), row.media_type, row.created_at)
+
+    def delete_examples(self, service_id: int, image_ids: Iterable[UUID]) -> list[Example]:
+        """Erase these examples and return those there were, in the order asked for.
+
+        Unknown and repeated ids are skipped. A subject whose last example goes, goes too.
+        """
+        revision = self._next_revision(service_id)
+        found = self._find(service_id, list(dict.fromkeys(image_ids)))
+        keys = [one.example.key for one in found]
+        for some in chunks(keys):
+            self.connection.execute(delete(example).where(example.c.key.in_(some)))
+        for some in chunks(list({one.subject_id for one in found})):
+            self.connection.execute(
+                delete(subject).where(
+                    subject.c.id.in_(some), ~exists().where(example.c.subject_id == subject.c.id)
+                )
+            )
+        self._note(service_id, revision, "remove", keys)
+        self.erased = True
+        return [one.example for one in found]
+
+    def delete_examples_of(self, service_id: int, subject_name: str | None) -> int:
+        """Erase a subject's examples and the subject, or, without a name, all examples of the
+        service.
+
+        Subjects that never had an example outlast the latter. Returns how many examples there were.
+        """
+        revision = self._next_revision(service_id)
+        if subject_name is not None:
+            owner = self.subject(service_id, subject_name)
+            return 0 if owner is None else self._erase_subject(service_id, revision, owner)
+        _, examples = self.counts(service_id)
+        self._note_clear(service_id, revision)
+        self.connection.execute(
+            delete(subject).where(
+                subject.c.service_id == service_id,
+                exists().where(example.c.subject_id == subject.c.id),
+            )
+        )
+        self.erased = True
+        return examples
+
+    def _find(self, service_id: int, image_ids: Sequence[UUID]) -> list[_Found]:
+        found: dict[UUID, _Found] = {}
+        statement = _examples.add_columns(example.c.subject_id)
+        for some in chunks(image_ids):
+            rows = self.connection.execute(
+                statement.where(example.c.service_id == service_id, example.c.image_id.in_(some))
+            ).all()
+            for row in rows:
+                found[row.image_id] = _Found(_example(row), row.subject_id)
+        return [found[image_id] for image_id in image_ids if image_id in found]
+
+    def _refuse_other_model(self, service_id: int, face: Embedding) -> None:
+        # One example speaks for all: none of another model ever got in.
+        row = self.connection.execute(
+            select(example.c.model, func.length(embedding.c.vector).label("bytes"))
+            .join_from(example, embedding)
+            .where(example.c.service_id == service_id)
+            .order_by(example.c.key)
+            .limit(1)
+        ).one_or_none()
+        if row is None:
+            return
+        stored, length = row.model, row.bytes // VECTOR.itemsize
+        if (stored, length) != (face.model, len(face.vector)):
+            raise ModelMismatch(
+                f"This service holds embeddings of the model {stored} ({length} numbers); "
+                f"one of the model {face.model} ({len(face.vector)} numbers) cannot join them."
+            )
+
+    def _insert_bytes(self, key: int, face: Embedding, picture: Photograph | None) -> None:
+        vector = np.ascontiguousarray(face.vector, VECTOR).tobytes()
+        self.connection.execute(
+            insert(embedding).values(
+                example_key=key, padding=padding(self.connection, len(vector)), vector=vector
+            )
+        )
+        if picture is not None:
+            self.connection.execute(
+                insert(photograph).values(
+                    example_key=key,
+                    padding=padding(self.connection, len(picture.content)),
+                    content=picture.content,
+                    media_type=picture.media_type,
+                )
+            )
+
+
+def _of(
+    statement: Select[*tuple[object, ...]], service_id: int, image_id: UUID
+) -> Select[*tuple[object, ...]]:
+    return statement.where(example.c.service_id == service_id, example.c.image_id == image_id)
+
+
+def _example(row: Row[*tuple[object, ...]]) -> Example:
+    return Example(row.key, row.image_id, row.name)

@@ -1,0 +1,81 @@
+"""The one place of truth: applications, services, subjects, examples, in one database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from knownface.store.engines import Database, open_database
+from knownface.store.examples import Examples
+from knownface.store.migrations import migrate
+from knownface.store.tenants import Tenants
+from knownface.store.vectors import IndexFeed
+
+
+class Transaction(Tenants, Examples, IndexFeed):
+    """Every query of the program, inside one transaction and one thread."""
+
+
+class Store:
+    """A database, opened. Safe to share between threads; each transaction belongs to the thread
+    that opens it.
+
+    Failures of the database come as Unavailable (try again) or as another KnownfaceError, never as
+    its driver's.
+    """
+
+    def __init__(self, database: Database, change_log: int) -> None:
+        self._database = database
+        self._change_log = change_log
+
+    @classmethod
+    def open(cls, url: str, *, busy_timeout: float = 10, change_log: int = 100_000) -> Store:
+        """Open a database, bringing its tables to this version first.
+
+        A writer waits `busy_timeout` seconds for its turn. Of each service about the newest
+        `change_log` changes are kept. ConfigurationError, one line that says what to do, when the
+        database cannot be used.
+        """
+        database = open_database(url, busy_timeout)
+        try:
+            with database.begin() as connection:
+                database.lock_schema(connection)
+                migrate(connection, database.url_without_password)
+        except BaseException:
+            database.close()
+            raise
+        database.opened()
+        # A process that was killed may have left what it had erased.
+        database.erased()
+        return cls(database, change_log)
+
+    @property
+    def url_without_password(self) -> str:
+        return self._database.url_without_password
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """Open a transaction that writes: committed at the end of the block, undone by an
+        exception.
+
+        Unavailable when other writers hold the database too long.
+        """
+        with self._database.begin() as connection:
+            transaction = Transaction(connection, self._change_log)
+            yield transaction
+        if transaction.erased:
+            self._database.erased()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """Open a transaction that reads one state of the database; writing in it fails."""
+        with self._database.snapshot() as connection:
+            yield Transaction(connection, self._change_log)
+
+    def ping(self) -> None:
+        """Raise a KnownfaceError unless the database answers."""
+        self._database.ping()
+
+    def close(self) -> None:
+        """Let go of the database; transactions still open may end, new ones get Unavailable."""
+        self._database.close()

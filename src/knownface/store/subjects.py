@@ -1,0 +1,118 @@
+"""The people of a service, found by name whatever its letter case."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, insert, select, update
+
+from knownface.errors import SubjectExists, SubjectNotFound
+from knownface.store.changes import ChangeLog
+from knownface.store.names import name_key, normalized
+from knownface.store.queries import now
+from knownface.store.tables import example, subject
+from knownface.types import Subject
+
+
+class Subjects(ChangeLog):
+    """Each method that writes is one revision of the service, or ServiceNotFound."""
+
+    def subject(self, service_id: int, name: str) -> Subject | None:
+        """The subject of that name, in the spelling it is stored under."""
+        row = self.connection.execute(
+            select(subject.c.id, subject.c.name).where(
+                subject.c.service_id == service_id, subject.c.name_key == name_key(name)
+            )
+        ).one_or_none()
+        return None if row is None else Subject(row.id, row.name)
+
+    def subject_names(self, service_id: int) -> list[str]:
+        """All names, in the order in which the subjects were created."""
+        names = self.connection.execute(
+            select(subject.c.name).where(subject.c.service_id == service_id).order_by(subject.c.id)
+        ).scalars()
+        return list(names)
+
+    def create_subject(self, service_id: int, name: str) -> Subject:
+        """SubjectExists when there is one of that name, in any letter case."""
+        self._next_revision(service_id)
+        if self.subject(service_id, name) is not None:
+            raise SubjectExists
+        return self._insert_subject(service_id, name)
+
+    def rename_subject(self, service_id: int, old: str, new: str) -> bool:
+        """Give a subject another name and tell whether that changed anything. SubjectNotFound.
+
+        Where another subject has the new name, that one takes over all examples and the renamed one
+        goes.
+        """
+        revision = self._next_revision(service_id)
+        renamed = self._present(service_id, old)
+        new = normalized(new)
+        if renamed.name == new:
+            return False
+        self.erased = True
+        other = self.subject(service_id, new)
+        if other is None or other.id == renamed.id:
+            self.connection.execute(
+                update(subject)
+                .where(subject.c.id == renamed.id)
+                .values(name=new, name_key=name_key(new))
+            )
+            return True
+        moved = example.c.subject_id == renamed.id
+        self._note_all(service_id, revision, "put", moved)
+        self.connection.execute(update(example).where(moved).values(subject_id=other.id))
+        self.connection.execute(delete(subject).where(subject.c.id == renamed.id))
+        return True
+
+    def delete_subject(self, service_id: int, name: str) -> Subject:
+        """Erase a subject with all its examples and return what it was. SubjectNotFound."""
+        revision = self._next_revision(service_id)
+        deleted = self._present(service_id, name)
+        self._erase_subject(service_id, revision, deleted)
+        return deleted
+
+    def delete_subjects(self, service_id: int) -> int:
+        """Erase all subjects with all examples and return how many subjects there were."""
+        revision = self._next_revision(service_id)
+        self._note_clear(service_id, revision)
+        self.erased = True
+        deleted = self.connection.execute(delete(subject).where(subject.c.service_id == service_id))
+        return deleted.rowcount
+
+    def counts(self, service_id: int) -> tuple[int, int]:
+        """How many subjects and how many examples a service has."""
+        subjects, examples = self.connection.execute(
+            select(
+                select(func.count())
+                .where(subject.c.service_id == service_id)
+                .select_from(subject)
+                .scalar_subquery(),
+                select(func.count())
+                .where(example.c.service_id == service_id)
+                .select_from(example)
+                .scalar_subquery(),
+            )
+        ).one()
+        return subjects, examples
+
+    def _present(self, service_id: int, name: str) -> Subject:
+        found = self.subject(service_id, name)
+        if found is None:
+            raise SubjectNotFound(name)
+        return found
+
+    def _insert_subject(self, service_id: int, name: str) -> Subject:
+        name = normalized(name)
+        number: int = self.connection.execute(
+            insert(subject)
+            .values(service_id=service_id, name=name, name_key=name_key(name), created_at=now())
+            .returning(subject.c.id)
+        ).scalar_one()
+        return Subject(number, name)
+
+    def _erase_subject(self, service_id: int, revision: int, gone: Subject) -> int:
+        """Erase a subject with its examples, noting them; return how many examples there were."""
+        examples = self._note_all(service_id, revision, "remove", example.c.subject_id == gone.id)
+        self.connection.execute(delete(subject).where(subject.c.id == gone.id))
+        self.erased = True
+        return examples

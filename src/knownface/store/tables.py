@@ -1,0 +1,183 @@
+"""The tables of the program, alike on SQLite and PostgreSQL. Migrations build them; a test compares
+the two.
+
+    application ─┬─ service ─┬─ api_key
+                             ├─ subject ─── example ─┬─ embedding
+                             │                       └─ photograph
+                             └─ change
+
+Everything hangs on its parent by a foreign key that cascades, so that deleting a row erases all
+below it in the same transaction. Identities are never used twice: caches outside of the database
+are keyed by them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+    Timestamp = TypeDecorator[datetime]
+else:
+    Timestamp = TypeDecorator
+
+
+class UtcDateTime(Timestamp):
+    """An aware moment; SQLite, which knows no time zones, keeps it as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only where the column is called INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+application = Table(
+    "application",
+    metadata,
+    Column("id", Id, Identity(), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", LargeBinary, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+service = Table(
+    "service",
+    metadata,
+    Column("id", Id, Identity(), primary_key=True),
+    Column("application_id", Id, ForeignKey("application.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_key", LargeBinary, nullable=False),
+    Column("type", String(16), nullable=False),
+    # Counts the writes to the service's faces; its row lock lets one writer in at a time.
+    Column("revision", BigInteger, nullable=False),
+    # The change log knows every revision above this one.
+    Column("log_floor", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("application_id", "name_key"),
+    CheckConstraint("type IN ('recognition', 'detection', 'verification')", name="type"),
+    sqlite_autoincrement=True,
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Id, Identity(), primary_key=True),
+    Column("service_id", Id, ForeignKey("service.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index(None, "service_id"),
+    sqlite_autoincrement=True,
+)
+
+subject = Table(
+    "subject",
+    metadata,
+    Column("id", Id, Identity(), primary_key=True),
+    Column("service_id", Id, ForeignKey("service.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_key", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("service_id", "name_key"),
+    sqlite_autoincrement=True,
+)
+
+example = Table(
+    "example",
+    metadata,
+    Column("key", Id, Identity(), primary_key=True),
+    Column("image_id", Uuid, nullable=False, unique=True),
+    Column("service_id", Id, ForeignKey("service.id", ondelete="CASCADE"), nullable=False),
+    Column("subject_id", Id, ForeignKey("subject.id", ondelete="CASCADE"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index(None, "service_id", "key"),
+    Index(None, "subject_id", "key"),
+    sqlite_autoincrement=True,
+)
+
+# Vectors and photographs are erased without trace only while their bytes stand behind `padding`:
+# see erasure.py.
+embedding = Table(
+    "embedding",
+    metadata,
+    Column(
+        "example_key",
+        Id,
+        ForeignKey("example.key", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("padding", LargeBinary, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+photograph = Table(
+    "photograph",
+    metadata,
+    Column(
+        "example_key",
+        Id,
+        ForeignKey("example.key", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("padding", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("media_type", Text, nullable=False),
+)
+
+# What happened to the examples of a service, as numbers only: it must outlive the people it speaks
+# of.
+change = Table(
+    "change",
+    metadata,
+    Column("service_id", Id, ForeignKey("service.id", ondelete="CASCADE"), primary_key=True),
+    Column("revision", BigInteger, primary_key=True),
+    Column("key", BigInteger, primary_key=True),
+    Column("kind", String(8), nullable=False),
+    CheckConstraint("kind IN ('put', 'remove', 'clear')", name="kind"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,128 @@
+"""Applications, their services, and the keys that open these."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+
+from knownface.errors import ApplicationNotFound, NameTaken, ServiceNotFound
+from knownface.store.names import name_key, normalized
+from knownface.store.queries import Queries, now
+from knownface.store.tables import api_key, application, service
+from knownface.types import Application, Service, ServiceType
+
+_services = select(
+    service.c.id, application.c.name.label("application"), service.c.name, service.c.type
+).join_from(service, application)
+
+
+class Tenants(Queries):
+    """Who may use the server. Names are unique ignoring case; of keys there are only digests."""
+
+    def create_application(self, name: str) -> Application:
+        """NameTaken when there is one of that name."""
+        name = normalized(name)
+        number = self.insert_unless_taken(
+            application,
+            application.c.id,
+            {"name": name, "name_key": name_key(name), "created_at": now()},
+        )
+        if number is None:
+            raise NameTaken(f"An application named {name} exists already.")
+        return Application(number, name)
+
+    def applications(self) -> list[Application]:
+        """All of them, oldest first."""
+        rows = self.connection.execute(
+            select(application.c.id, application.c.name).order_by(application.c.id)
+        )
+        return [Application(row.id, row.name) for row in rows]
+
+    def application(self, name: str) -> Application | None:
+        """The one of that name, in whatever letter case."""
+        row = self.connection.execute(
+            select(application.c.id, application.c.name).where(
+                application.c.name_key == name_key(name)
+            )
+        ).one_or_none()
+        return None if row is None else Application(row.id, row.name)
+
+    def delete_application(self, application_id: int) -> None:
+        """Erase it with its services and all their faces. ApplicationNotFound."""
+        deleted = self.connection.execute(
+            delete(application).where(application.c.id == application_id)
+        )
+        if deleted.rowcount == 0:
+            raise ApplicationNotFound("The application does not exist any more.")
+        self.erased = True
+
+    def create_service(
+        self, parent: Application, name: str, type: ServiceType, key_digest: bytes
+    ) -> Service:
+        """Make a service with its first key. NameTaken when its application has that name."""
+        name = normalized(name)
+        # The lock holds off whoever would delete the application before the service is in it.
+        present = self.connection.execute(
+            select(application.c.id).where(application.c.id == parent.id).with_for_update(read=True)
+        )
+        if present.one_or_none() is None:
+            raise ApplicationNotFound(f"The application {parent.name} does not exist any more.")
+        number = self.insert_unless_taken(
+            service,
+            service.c.id,
+            {
+                "application_id": parent.id,
+                "name": name,
+                "name_key": name_key(name),
+                "type": type.value,
+                "revision": 0,
+                "log_floor": 0,
+                "created_at": now(),
+            },
+        )
+        if number is None:
+            raise NameTaken(f"The application {parent.name} has a service named {name} already.")
+        self._add_key(number, key_digest)
+        return Service(number, parent.name, name, type)
+
+    def services(self, application_id: int | None = None) -> list[Service]:
+        """The services of one application or of all, oldest first."""
+        statement = _services.order_by(service.c.id)
+        if application_id is not None:
+            statement = statement.where(service.c.application_id == application_id)
+        return [
+            Service(row.id, row.application, row.name, ServiceType(row.type))
+            for row in self.connection.execute(statement)
+        ]
+
+    def service_by_key(self, key_digest: bytes) -> Service | None:
+        """The service that this key opens: one look-up in an index."""
+        row = self.connection.execute(
+            _services.join(api_key, api_key.c.service_id == service.c.id).where(
+                api_key.c.digest == key_digest
+            )
+        ).one_or_none()
+        if row is None:
+            return None
+        return Service(row.id, row.application, row.name, ServiceType(row.type))
+
+    def replace_key(self, service_id: int, key_digest: bytes) -> None:
+        """Let this key, and no older one, open the service. ServiceNotFound, NameTaken."""
+        present = self.connection.execute(
+            select(service.c.id).where(service.c.id == service_id).with_for_update()
+        )
+        if present.one_or_none() is None:
+            raise ServiceNotFound("The service does not exist any more.")
+        self.connection.execute(delete(api_key).where(api_key.c.service_id == service_id))
+        self._add_key(service_id, key_digest)
+
+    def delete_service(self, service_id: int) -> None:
+        """Erase it with its keys and faces. ServiceNotFound."""
+        deleted = self.connection.execute(delete(service).where(service.c.id == service_id))
+        if deleted.rowcount == 0:
+            raise ServiceNotFound("The service does not exist any more.")
+        self.erased = True
+
+    def _add_key(self, service_id: int, digest: bytes) -> None:
+        values = {"service_id": service_id, "digest": digest, "created_at": now()}
+        if self.insert_unless_taken(api_key, api_key.c.id, values) is None:
+            raise NameTaken("Another service has this API key already.")
