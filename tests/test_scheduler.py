@@ -476,18 +476,28 @@ def test_a_failing_observer_costs_nobody_a_result(
     assert "observer of runs failed" in caplog.text
 
 
-def test_closing_runs_what_waits_and_then_ends_every_slot(open_scheduler: Open) -> None:
+def test_closing_runs_what_waits_and_returns_when_every_slot_has_ended(
+    open_scheduler: Open,
+) -> None:
     network = Doubler()
-    scheduler = open_scheduler(network, slots=1)
+    scheduler = open_scheduler(network)
     threads = slot_threads()
+    order: list[str] = []
+    scheduler.on_run = lambda *_: order.append("ran")
     callers = Callers(scheduler)
     first = callers.occupy(network)
     waiting = [callers.call("net", [item(value)]) for value in (1, 2)]
-    closing = threading.Thread(target=scheduler.close)
+
+    def close() -> None:
+        scheduler.close()
+        order.append("closed")
+
+    closing = threading.Thread(target=close)
     closing.start()
     until(lambda: refuses(scheduler))
     network.gate.set()
     closing.join(SECONDS)
+    assert order == ["ran", "ran", "ran", "closed"]
     assert [float(f.result(SECONDS)[0][0][0]) for f in (first, *waiting)] == [0, 2, 4]
     assert not any(thread.is_alive() for thread in threads)
 
