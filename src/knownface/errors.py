@@ -1,4 +1,4 @@
-"""Every failure that a caller may see, as one tree. `api.server` turns any of them into one JSON answer.
+"""Every failure that a caller may see, as one tree, which one handler turns into JSON answers.
 
     KnownfaceError                        500 / 41
     ├── InvalidRequest                    400 / 26   a value that was sent cannot be used
@@ -24,9 +24,10 @@
     │   ├── Overloaded                    503 /  0   every permit is taken (carries Retry-After)
     │   ├── DeadlineExceeded              503 / 41
     │   └── ModelUnavailable              503 / 41   weights absent, damaged or not loadable
-    └── ConfigurationError                500 / 41   a setting, a file or the database stops the start
+    └── ConfigurationError                500 / 41   a setting or a file stops the start
 
-Codes are CompreFace's numbers, which its clients test for; a message says what is wrong and what to do next.
+Codes are CompreFace's numbers, which its clients test for; a message says what is wrong and what
+to do next.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from typing import ClassVar
 
 
 class KnownfaceError(Exception):
-    """The root of the tree: `message` is safe to show to a client, `code` and `status` go with it."""
+    """The root: `message` is safe to show to a client, `code` and `status` go with it."""
 
     code: ClassVar[int] = 41
     status: ClassVar[int] = 500
@@ -177,4 +178,4 @@ class ModelUnavailable(Unavailable):
 
 
 class ConfigurationError(KnownfaceError):
-    """A setting, a file or the database stops the program from starting; the message is one clear line."""
+    """A setting, a file or the database stops the program; the message is one clear line."""

@@ -1,6 +1,7 @@
-"""The nouns of the program: frozen, slotted values that every layer may pass on. No I/O happens here.
+"""The nouns of the program: frozen values that every layer may pass on. No I/O happens here.
 
-Coordinates are pixels of the *upright* picture (its EXIF orientation already applied), x to the right, y down.
+Coordinates are pixels of the *upright* picture (its EXIF orientation already applied), x to the
+right, y down.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ I64 = NDArray[np.int64]
 
 
 class ServiceType(enum.StrEnum):
-    """What an API key may be used for; the values are the words of the command line and the database."""
+    """What an API key may be used for, in the words of the command line and the database."""
 
     RECOGNITION = "recognition"
     DETECTION = "detection"
@@ -48,7 +49,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A face's bounding box in pixels, clipped to the picture, with the calibrated probability that it is a face."""
+    """A face's bounding box, clipped to the picture; `probability` is calibrated, in 0..1."""
 
     x_min: float
     y_min: float
@@ -71,13 +72,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a model's distances become similarities: `(tanh((c0 - d) * c1) + 1) / 2`, CompreFace's curve."""
+    """A model's curve from distance to similarity, as CompreFace's: (tanh((c0 - d) c1) + 1) / 2."""
 
     c0: float
     c1: float
 
     def similarity(self, cosine: float) -> float:
-        """Return the similarity in 0..1 of two unit vectors with this cosine (d = their Euclidean distance)."""
+        """Return the similarity, in 0..1, of two unit vectors whose cosine this is."""
         distance = math.sqrt(max(0.0, 2.0 - 2.0 * cosine))
         return (math.tanh((self.c0 - distance) * self.c1) + 1.0) / 2.0
 
@@ -94,9 +95,9 @@ class Embedding:
 class Face:
     """One face of one picture.
 
-    `landmarks` is float32 [5, 2] (image-left eye, image-right eye, nose tip, image-left and image-right mouth
-    corner) or None where no detector ran. `attributes` holds what each plugin found, `ms` the milliseconds that
-    the detector and each plugin took, both by slug.
+    `landmarks` is float32 [5, 2] (image-left eye, image-right eye, nose tip, image-left and
+    image-right mouth corner) or None where no detector ran. `attributes` holds what each plugin
+    found, `ms` the milliseconds that the detector and each plugin took, both by slug.
     """
 
     box: Box
@@ -116,7 +117,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What an API key opens: one face collection (recognition) or one stateless use (detection, verification)."""
+    """What an API key opens: a face collection, or one stateless use (detection, verification)."""
 
     id: int
     application: str
@@ -134,7 +135,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One known face of a subject. `key` is its number inside indexes, `image_id` its public name."""
+    """One known face of a subject: `key` is its number in indexes, `image_id` its public name."""
 
     key: int
     image_id: UUID
@@ -162,7 +163,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A subject that resembles a face: by its best example, with the cosine behind the similarity."""
+    """A subject that resembles a face, by its best example; the cosine lies behind the similarity."""
 
     subject: str
     image_id: UUID
