@@ -197,6 +197,12 @@ def test_embeddings_of_another_shape_are_refused(value: object) -> None:
         bodies.embeddings_of(value, "embeddings")
 
 
+@pytest.mark.parametrize("value", ["x", 1, {}, [[1.0]], [None], [True]])
+def test_an_embedding_of_another_shape_is_refused(value: object) -> None:
+    with pytest.raises(InvalidRequest, match="source"):
+        bodies.embedding_of(value, "source")
+
+
 def test_integers_are_numbers_too() -> None:
     assert bodies.embeddings_of([[1, 0.5], []], "embeddings") == [[1, 0.5], []]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Query
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
 import tiny_models
 from api.calls import RECOGNITION, Caller, failed
@@ -243,6 +245,21 @@ def test_the_unforeseen_is_500_with_an_id_and_without_a_word_more(
     record = next(one for one in caplog.records if one.message == "unforeseen error")
     assert record.exc_info
     assert isinstance(record.exc_info[1], ValueError)
+
+
+def test_what_breaks_in_the_middle_of_an_answer_breaks_the_answer_off(
+    server: FastAPI, client: TestClient
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise ValueError("the other half")
+
+    @server.get("/test/half")
+    async def half() -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    with pytest.raises(ValueError, match="the other half"):
+        client.get("/test/half")
 
 
 def test_errors_of_ours_keep_their_status_and_say_when_to_come_back(

@@ -7,20 +7,22 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import anyio.from_thread
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
-from httpx2 import ASGITransport, AsyncClient, Response
+from starlette.types import Message, Receive, Scope, Send
 
 import tiny_models
 from api.calls import RECOGNITION, Caller, failed, new_caller, serving
 from knownface.api.deps import Pool
+from knownface.api.middleware import BodyLimit
 from knownface.api.server import create_server
+from knownface.api.trail import Trail
 from knownface.app import App, build
 from knownface.errors import DeadlineExceeded
 from knownface.settings import Settings
@@ -162,28 +164,44 @@ def test_a_vast_request_ends_its_connection(detection: Caller) -> None:
     assert answer.headers["connection"] == "close"
 
 
-def test_a_body_that_stops_arriving_is_given_up(settings: Settings) -> None:
-    class Stalled:
-        def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-            self.app = app
+def test_a_body_that_stops_arriving_is_given_up() -> None:
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        del send
+        await Request(scope, receive).body()
 
-        async def __call__(self, scope: object, _: object, send: object) -> None:
-            async def never() -> None:
-                await anyio.sleep_forever()
+    async def never() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
 
-            await self.app(scope, never, send)
+    async def call() -> None:
+        scope: Scope = {"type": "http", "headers": []}
+        trail = Trail.begin(scope, None, 60)
+        started = trail.deadline
+        limited = BodyLimit(read, 1000, 0.01)
+        with pytest.raises(DeadlineExceeded, match="stopped arriving"):
+            await limited(scope, never, print)  # type: ignore[arg-type]  # nothing is sent
+        assert trail.deadline == started
 
-    async def call(server: FastAPI, headers: dict[str, str]) -> Response:
-        transport = ASGITransport(Stalled(server))
-        async with AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.post(
-                DETECT, content=b"x", headers={**headers, "content-type": "application/json"}
-            )
+    anyio.run(call)
 
-    with build(settings.model_copy(update={"request_timeout": 0.05})) as app:
-        answer = anyio.run(call, create_server(app), detection_key(app))
-    assert failed(answer) == (503, 41)
-    assert "stopped arriving" in answer.json()["message"]
+
+def test_a_slow_line_does_not_eat_the_time_for_the_work() -> None:
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        del send
+        await Request(scope, receive).body()
+
+    async def pieces() -> AsyncIterator[Message]:
+        for piece in range(3):
+            yield {"type": "http.request", "body": b"x", "more_body": piece < 2}
+
+    async def call() -> None:
+        scope: Scope = {"type": "http", "headers": []}
+        trail = Trail.begin(scope, None, timeout=-1000)
+        arriving = pieces()
+        await BodyLimit(read, 1000, 60)(scope, lambda: anext(arriving), print)  # type: ignore[arg-type]  # nothing is sent
+        assert trail.deadline > time.monotonic() + 30
+
+    anyio.run(call)
 
 
 # Admission
@@ -303,6 +321,17 @@ def test_a_request_without_a_free_thread_is_503(settings: Settings) -> None:
 
 
 # Clients that go away
+
+
+def test_a_handler_can_ask_whether_the_client_is_still_there(
+    server: FastAPI, client: TestClient
+) -> None:
+    @server.post("/test/there")
+    async def there(request: Request) -> bool:
+        await request.body()
+        return not await request.is_disconnected()
+
+    assert client.post("/test/there", content=b"x").json() is True
 
 
 def test_a_client_that_disconnects_in_the_middle_of_its_body_does_no_harm(
