@@ -163,7 +163,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A subject that resembles a face, by its best example; the cosine lies behind the similarity."""
+    """A subject that resembles a face, by its best example."""
 
     subject: str
     image_id: UUID
