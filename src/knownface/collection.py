@@ -196,8 +196,6 @@ class FaceCollection:
         return open_index(self._backend, self._dimension)
 
     def _add(self, index: Index, vectors: Vectors) -> None:
-        if len(vectors) == 0:
-            return
         width = vectors.matrix.shape[1]
         if width != self._dimension:
             raise ModelMismatch(

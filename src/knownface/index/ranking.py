@@ -125,7 +125,7 @@ class Ranking:
         order = order[np.sort(first)[: self._k]]
         self._cosines, self._keys, self._subjects = cosines[order], keys[order], subjects[order]
         if len(order) == self._k:
-            self.floor = float(cosines[order[-1]]) - self._tolerance
+            self.floor = float(np.float32(cosines[order[-1]] - self._tolerance))
 
 
 def _by_subject(scores: F32, subjects: I64) -> tuple[I64, F32, I64]:
