@@ -41,12 +41,12 @@ def test_with_a_json_body_the_subject_comes_in_the_query(recognition: Caller) ->
     assert answer.json() == {"message": "Required parameter subject is missing", "code": 33}
 
 
-def test_an_example_of_a_known_subject_joins_it_whatever_the_letter_case(
+def test_an_example_of_a_known_subject_joins_it_and_the_answer_echoes_the_request(
     recognition: Caller,
 ) -> None:
     recognition.enrol("Ann", 1)
     answer = recognition.send(FACES, ANN, params={"subject": "ANN"})
-    assert answer.json()["subject"] == "Ann"
+    assert answer.json()["subject"] == "ANN"
     assert recognition.get(f"{RECOGNITION}/subjects").json() == {"subjects": ["Ann"]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -36,7 +37,8 @@ async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePictu
         return turn.app.recognition.add_example(service, name, sent.picture("file"), options)
 
     added = await turn.use(add)
-    return json_answer(wire.example(added), 201)
+    # Clients compare the answer with what they sent; lists show the spelling that is stored.
+    return json_answer(wire.example(replace(added, subject=subject)), 201)
 
 
 @router.get("", **openapi.LIST_EXAMPLES)
