@@ -11,13 +11,12 @@ import base64
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import uuid4
 
 import httpx
 
@@ -30,6 +29,7 @@ SHARED: Final = "crowd"
 UNTOLD: Final = "?"
 MOST_NAMES: Final = 4
 MOST_EXAMPLES: Final = 8
+_TAG: Final = 16
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class History:
 class Owner:
     """Changes what is stored of one identity, one request after the other."""
 
-    def __init__(self, client: httpx.Client, identity: int, counts: Counter[str]) -> None:
+    def __init__(self, client: httpx.Client, identity: int) -> None:
         self.client = client
         self.identity = identity
         self.history = History()
         self.photographs: dict[str, bytes] = {}
         self.sent: bytes = b""  # the photograph of the addition under way
-        self._counts = counts
+        self.answered: list[tuple[str, float]] = []  # kind of request, seconds
         self._random = random.Random(identity)
         self._names = 0
 
@@ -135,9 +135,10 @@ class Owner:
         self._random.choice(choices)()
 
     def ask(self, kind: str, method: str, path: str, expected: int = 200, **options: Any) -> Any:
+        began = time.perf_counter()
         answer = self.client.request(method, path, **options)
         assert answer.status_code == expected, f"{kind}: {answer.status_code} {answer.text}"
-        self._counts[kind] += 1
+        self.answered.append((kind, time.perf_counter() - began))
         return answer
 
     @contextmanager
@@ -155,7 +156,7 @@ class Owner:
         )
         name = self._random.choice(wishes)
         # What stands behind the picture's end is no part of the picture, but of the file.
-        self.sent = tiny_models.portrait(self.identity) + uuid4().bytes
+        self.sent = tiny_models.portrait(self.identity) + self._random.randbytes(_TAG)
         typed = self._spelled(name)
         self.history.begin(state.added(name))
         if self._random.random() < 0.5:
@@ -278,3 +279,12 @@ def assert_stored(client: httpx.Client, owners: Sequence[Owner]) -> None:
         for image_id, photograph in owner.photographs.items():
             content = client.get(f"{FACES}/{image_id}/img").raise_for_status().content
             assert content == (photograph if image_id in state.examples else b"")
+
+
+def assert_erased(folder: Path, owners: Sequence[Owner]) -> None:
+    """Look for the end of every photograph, which no other has, in all files of a folder."""
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    for owner in owners:
+        for image_id, photograph in owner.photographs.items():
+            stored = image_id in owner.history.last.examples
+            assert (photograph[-_TAG:] in content) == stored, (image_id, stored)

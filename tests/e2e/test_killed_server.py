@@ -9,7 +9,6 @@ import os
 import random
 import sqlite3
 import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import httpx
 import pytest
 
 import tiny_models
-from owners import UNTOLD, Owner, State, assert_stored, canonical, listed
+from owners import UNTOLD, Owner, State, assert_erased, assert_stored, canonical, listed
 from sending import DETECT, FACES, SUBJECTS
 from servers import (
     Server,
@@ -110,12 +109,13 @@ def test_what_was_acknowledged_survives_and_nothing_is_half_written(
             key = key or server.keys["recognition"]
             clients = [stack.enter_context(server.client(key)) for _ in range(CLIENTS)]
             if turn == 0:
-                counts: Counter[str] = Counter()
-                owners = [Owner(client, n, counts) for n, client in enumerate(clients)]
+                owners = [Owner(client, n) for n, client in enumerate(clients)]
             for owner, client in zip(owners, clients, strict=True):
                 owner.client = client
             find_out(clients[0], owners)
             assert_stored(clients[0], owners)
+            if backend == "sqlite":
+                assert_erased(tmp_path / "data", owners)
             if turn < ROUNDS:
                 under_way += write_until_killed(server, owners, dice.randint(20, 60))
     assert under_way, "no write was interrupted: this showed nothing"
@@ -160,7 +160,7 @@ def test_a_write_that_was_interrupted_may_have_happened_or_not(tmp_path: Path) -
         running_server(tmp_path, tiny_settings(tmp_path)) as server,
         server.client(server.keys["recognition"]) as client,
     ):
-        owner = Owner(client, 1, Counter())
+        owner = Owner(client, 1)
         owner.sent = tiny_models.portrait(1)
         name = f"{owner.prefix}1"
         owner.history.begin(State({UNTOLD: name}))
