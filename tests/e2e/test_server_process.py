@@ -1,120 +1,44 @@
-"""A real `knownface serve`: how it starts, stops, dies, and what is left of its writes."""
+"""A real `knownface serve`: how it starts, stops and complains."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 import tiny_models
+from servers import SECONDS, Server, running_server, server_environment, tiny_settings
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 60
-KEY = re.compile(r"(recognition|detection|verification) +\S* *([0-9a-f-]{36})")
 RECOGNITION = "/api/v1/recognition"
-
-
-@dataclass
-class Server:
-    """A server process, and what it said on its standard output so far."""
-
-    process: subprocess.Popen[str]
-    log: Path
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        found = re.search(r"http://[\w.:]+", self.lines[0])
-        assert found
-        return found[0]
-
-    @property
-    def keys(self) -> dict[str, str]:
-        return {found[1]: found[2] for line in self.lines if (found := KEY.search(line))}
-
-    def client(self, kind: str = "recognition", key: str | None = None) -> httpx.Client:
-        headers = {"x-api-key": key or self.keys[kind]}
-        return httpx.Client(base_url=self.address, headers=headers, timeout=SECONDS)
-
-    def wait_until_ready(self) -> None:
-        """Ask until it is ready; it says where it is only once it listens."""
-        deadline = time.monotonic() + SECONDS
-        while httpx.get(f"{self.address}/readyz", timeout=SECONDS).status_code != 200:
-            assert time.monotonic() < deadline, self.log.read_text()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(SECONDS)
-
 
 Start = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny_models.write_models(folder)
-    return folder
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return tiny_settings(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
-def environment(tmp_path: Path, models: Path) -> dict[str, str]:
-    """Return an environment of nothing but what these tests set."""
-    kept = {name: value for name, value in os.environ.items() if "KNOWNFACE" not in name}
-    return kept | {
-        "KNOWNFACE_DATA": str(tmp_path / "data"),
-        "KNOWNFACE_MODELS_DIR": str(models),
-        "KNOWNFACE_DETECTOR": tiny_models.DETECTOR,
-        "KNOWNFACE_EMBEDDER": tiny_models.EMBEDDER,
-        "KNOWNFACE_HOST": "127.0.0.1",
-        "KNOWNFACE_PORT": "0",
-        "KNOWNFACE_OFFLINE": "true",
-        "OMP_NUM_THREADS": "1",
-    }
+def environment(tmp_path: Path, settings: dict[str, str]) -> dict[str, str]:
+    return server_environment(tmp_path, settings)
 
 
 @pytest.fixture
-def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
-    """Start a server and wait until it says all it has to say; killed at the end of the test."""
-    servers: list[Server] = []
-
-    def begin(*flags: str) -> Server:
-        log = tmp_path / f"log-{len(servers)}"
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "knownface", "serve", *flags],
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                text=True,
-                env=environment,
-                cwd=tmp_path,
-            )
-        server = Server(process, log)
-        servers.append(server)
-        assert process.stdout
-        for line in process.stdout:
-            server.lines.append(line)
-            if line.startswith("Ready."):
-                return server
-        raise AssertionError(log.read_text())
-
-    yield begin
-    for server in servers:
-        server.process.kill()
-        server.process.communicate()
+def start(tmp_path: Path, settings: dict[str, str]) -> Iterator[Start]:
+    """Start servers on one data folder; one that the test leaves running has to stop well."""
+    with ExitStack() as stack:
+        yield lambda *flags: stack.enter_context(running_server(tmp_path, settings, *flags))
 
 
 def fails(environment: dict[str, str], folder: Path, *flags: str) -> tuple[int, str, str]:
@@ -133,25 +57,23 @@ def fails(environment: dict[str, str], folder: Path, *flags: str) -> tuple[int, 
 
 def test_the_first_start_prints_a_key_of_each_type_and_later_ones_none(start: Start) -> None:
     first = start()
-    first.wait_until_ready()
     assert set(first.keys) == {"recognition", "detection", "verification"}
     for kind, call in (("recognition", "subjects"), ("detection", "nothing")):
-        with first.client(kind) as client:
+        with first.client(first.keys[kind]) as client:
             answer = client.get(f"/api/v1/{kind}/{call}")
             assert answer.json().get("code") != 10, answer.text
     assert first.stop() == 0
 
     second = start()
-    second.wait_until_ready()
     assert second.keys == {}
-    with second.client(key=first.keys["recognition"]) as client:
+    with second.client(first.keys["recognition"]) as client:
         assert client.get(f"{RECOGNITION}/subjects").json() == {"subjects": []}
 
 
 def test_every_log_line_is_json_and_holds_no_key(start: Start) -> None:
     server = start("--log-level", "debug")
     key = server.keys["recognition"]
-    with server.client() as client:
+    with server.client(key) as client:
         client.post(
             f"{RECOGNITION}/faces?subject=Ada%20Lovelace",
             files={"file": tiny_models.portrait(1)},
@@ -165,16 +87,9 @@ def test_every_log_line_is_json_and_holds_no_key(start: Start) -> None:
     assert "Lovelace" not in log
 
 
-def test_a_service_made_beside_the_server_works_at_once(
-    start: Start, environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_service_made_beside_the_server_works_at_once(start: Start) -> None:
     server = start()
-    command = [sys.executable, "-m", "knownface", "service", "create", "--json"]
-    command += ["--type", "recognition", "--name", "door"]
-    made = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True
-    )
-    with server.client(key=json.loads(made.stdout)["api_key"]) as client:
+    with server.client(server.create_service("recognition", "door")) as client:
         assert client.get(f"{RECOGNITION}/subjects").status_code == 200
 
 
@@ -228,52 +143,6 @@ def test_a_stopping_server_refuses_new_requests_and_finishes_the_running_one(
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_killed_server_keeps_every_acknowledged_write(start: Start) -> None:
-    server = start()
-    keys = server.keys
-    acknowledged: list[tuple[str, str]] = []
-    enough = threading.Event()
-
-    def enrol(worker: int) -> None:
-        picture = tiny_models.portrait(worker)
-        with server.client() as client:
-            for number in range(1000):
-                subject = f"{worker}-{number}"
-                try:
-                    answer = client.post(
-                        f"{RECOGNITION}/faces?subject={subject}", files={"file": picture}
-                    )
-                except httpx.TransportError:
-                    return  # it was killed
-                assert answer.status_code == 201, answer.text
-                acknowledged.append((subject, answer.json()["image_id"]))
-                if len(acknowledged) >= 20:
-                    enough.set()
-
-    workers = [threading.Thread(target=enrol, args=(number,)) for number in range(4)]
-    for worker in workers:
-        worker.start()
-    assert enough.wait(SECONDS), server.log.read_text()
-    server.process.kill()
-    for worker in workers:
-        worker.join(SECONDS)
-
-    again = start()
-    again.wait_until_ready()
-    with again.client(key=keys["recognition"]) as client:
-        listed = client.get(f"{RECOGNITION}/faces?size=2000").json()["faces"]
-        stored = {(face["subject"], face["image_id"]) for face in listed}
-        assert set(acknowledged) <= stored
-        # A write under way at the kill may be there or not, but never by half: at most one a
-        # worker, each with its subject and the photograph it was made from.
-        assert len(stored) - len(acknowledged) <= len(workers)
-        subjects = client.get(f"{RECOGNITION}/subjects").json()["subjects"]
-        assert set(subjects) == {subject for subject, _ in stored}
-        for subject, image_id in stored:
-            photograph = client.get(f"{RECOGNITION}/faces/{image_id}/img").content
-            assert photograph == tiny_models.portrait(int(subject.split("-")[0]))
-
-
 def test_a_taken_port_is_one_clear_line(environment: dict[str, str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -307,3 +176,28 @@ def test_missing_models_are_one_clear_line_and_no_key_is_lost(
     assert complaint.count("\n") == 1
     assert "knownface models install" in complaint
     assert len(start().keys) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the lock of an installation is POSIX")
+def test_a_server_that_waits_for_its_models_can_be_stopped(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    import fcntl
+
+    empty = {"KNOWNFACE_MODELS_DIR": str(tmp_path), "KNOWNFACE_OFFLINE": "false"}
+    defaults = {"KNOWNFACE_DETECTOR": "yunet", "KNOWNFACE_EMBEDDER": "sface"}
+    with (tmp_path / ".install.lock").open("ab") as another:
+        fcntl.flock(another, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "knownface", "serve"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment | empty | defaults,
+            cwd=tmp_path,
+        )
+        assert process.stderr
+        assert any("wait for another installation" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=SECONDS)[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in rest
