@@ -60,6 +60,7 @@ def test_the_first_start_prints_a_key_of_each_type_and_later_ones_none(start: St
     assert set(first.keys) == {"recognition", "detection", "verification"}
     for kind, call in (("recognition", "subjects"), ("detection", "nothing")):
         with first.client(first.keys[kind]) as client:
+            assert client.get("/readyz").status_code == 200
             answer = client.get(f"/api/v1/{kind}/{call}")
             assert answer.json().get("code") != 10, answer.text
     assert first.stop() == 0
