@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -14,11 +15,12 @@ from knownface.collection import Collections
 from knownface.errors import (
     ExampleNotFound,
     InvalidRequest,
+    KnownfaceError,
     NoFaceFound,
     TooManyFaces,
 )
 from knownface.imaging import Decoder, media_type
-from knownface.store import Store
+from knownface.store import Store, Transaction
 from knownface.types import (
     F32,
     Example,
@@ -167,12 +169,12 @@ class Recognition:
 
     def delete_subject(self, service: Service, name: str) -> Subject:
         """Erase a subject with its embeddings and photographs (SubjectNotFound)."""
-        with self._store.begin() as tx:
+        with self._erasing(service) as tx:
             return tx.delete_subject(service.id, checked_name(name))
 
     def delete_subjects(self, service: Service) -> int:
         """Erase the whole collection; returns how many subjects it held."""
-        with self._store.begin() as tx:
+        with self._erasing(service) as tx:
             return tx.delete_subjects(service.id)
 
     def subject_names(self, service: Service) -> list[str]:
@@ -187,7 +189,7 @@ class Recognition:
 
     def delete_example(self, service: Service, image_id: UUID) -> Example:
         """Erase one example; a subject whose last example goes, goes too (ExampleNotFound)."""
-        with self._store.begin() as tx:
+        with self._erasing(service) as tx:
             deleted = tx.delete_examples(service.id, [image_id])
         if not deleted:
             raise ExampleNotFound(f"Image {image_id} not found")
@@ -195,13 +197,13 @@ class Recognition:
 
     def delete_examples(self, service: Service, image_ids: Sequence[UUID]) -> list[Example]:
         """Erase these examples at once and return those there were, in the order asked for."""
-        with self._store.begin() as tx:
+        with self._erasing(service) as tx:
             return tx.delete_examples(service.id, image_ids)
 
     def delete_examples_of(self, service: Service, subject: str | None) -> int:
         """Erase a subject with its examples, or (None) all examples; returns how many examples."""
         name = None if subject is None else checked_name(subject)
-        with self._store.begin() as tx:
+        with self._erasing(service) as tx:
             return tx.delete_examples_of(service.id, name)
 
     def photograph(self, service: Service, image_id: UUID) -> Photograph | None:
@@ -222,6 +224,15 @@ class Recognition:
         return stored <= {self.pipeline.embedder.name}
 
     # Steps
+
+    @contextmanager
+    def _erasing(self, service: Service) -> Iterator[Transaction]:
+        """Open a transaction that erases; afterwards nothing of it is left in memory either."""
+        with self._store.begin() as tx:
+            yield tx
+        # What is deleted is deleted: should this fail, the next search makes up for it.
+        with suppress(KnownfaceError):
+            self._collections.refresh(service.id)
 
     def _embedded_faces(self, image: Image, options: Options) -> list[Face]:
         faces = self.pipeline.analyze(
