@@ -104,10 +104,13 @@ class History:
 
 
 class Owner:
-    """Changes what is stored of one identity, one request after the other."""
+    """Changes what is stored of one identity, one request after the other.
 
-    def __init__(self, client: httpx.Client, identity: int) -> None:
-        self.client = client
+    Each request goes through any of the clients: they may be of several servers on one database.
+    """
+
+    def __init__(self, clients: Sequence[httpx.Client], identity: int) -> None:
+        self.clients = clients
         self.identity = identity
         self.history = History()
         self.photographs: dict[str, bytes] = {}
@@ -135,8 +138,9 @@ class Owner:
         self._random.choice(choices)()
 
     def ask(self, kind: str, method: str, path: str, expected: int = 200, **options: Any) -> Any:
+        client = self._random.choice(self.clients)
         began = time.perf_counter()
-        answer = self.client.request(method, path, **options)
+        answer = client.request(method, path, **options)
         assert answer.status_code == expected, f"{kind}: {answer.status_code} {answer.text}"
         self.answered.append((kind, time.perf_counter() - began))
         return answer

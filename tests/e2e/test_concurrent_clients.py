@@ -215,34 +215,54 @@ def embedding(server: Server, identity: int) -> list[float]:
         return vector
 
 
-def test_no_answer_fails_or_names_anybody_wrongly(
-    tmp_path: Path, database_url: str, backend: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING, "httpx")
-    settings = tiny_settings(tmp_path) | {"KNOWNFACE_DATABASE_URL": database_url}
+def soak(folder: Path, database_url: str, *, servers: int) -> None:
+    """Let all owners work for a while against these servers, then ask each what it stored."""
+    settings = tiny_settings(folder) | {"KNOWNFACE_DATABASE_URL": database_url}
     with ExitStack() as stack:
-        server = stack.enter_context(running_server(tmp_path, settings))
-        key = server.keys["recognition"]
-        clients = [stack.enter_context(server.client(key)) for _ in range(CLIENTS)]
-        owners = [Owner(client, identity) for identity, client in enumerate(clients)]
-        crowd = Crowd(owners, [embedding(server, identity) for identity in range(CLIENTS)])
+        running = [
+            stack.enter_context(running_server(folder / str(number), settings))
+            for number in range(servers)
+        ]
+        key = running[0].keys["recognition"]
+        owners = [
+            Owner([stack.enter_context(server.client(key)) for server in running], identity)
+            for identity in range(CLIENTS)
+        ]
+        crowd = Crowd(owners, [embedding(running[0], identity) for identity in range(CLIENTS)])
         Load(crowd, SOAK_SECONDS).run()
-        counts = report(backend, owners)
+        counts = report(f"{servers} on {database_url.partition(':')[0]}", owners)
 
-        assert_stored(clients[0], owners)
-        if backend == "sqlite":
-            assert_erased(tmp_path / "data", owners)
+        for client in owners[0].clients:
+            assert_stored(client, owners)
+            assert client.get("/readyz").status_code == 200
         assert min(counts[kind] for kind in ("add", "rename", "delete by id", "recognize")) > 0
-        assert clients[0].get("/readyz").status_code == 200
-    levels = Counter(json.loads(line)["level"] for line in server.log.read_text().splitlines())
-    assert not {"warning", "error", "critical"} & {level.lower() for level in levels}, levels
+        if database_url.startswith("sqlite"):
+            assert_erased(Path(database_url.removeprefix("sqlite:///")).parent, owners)
+    for server in running:
+        levels = Counter(json.loads(line)["level"] for line in server.log.read_text().splitlines())
+        assert not {"warning", "error", "critical"} & {level.lower() for level in levels}, levels
 
 
-def report(backend: str, owners: list[Owner]) -> Counter[str]:
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "httpx")
+
+
+def test_no_answer_fails_or_names_anybody_wrongly(tmp_path: Path, database_url: str) -> None:
+    soak(tmp_path, database_url, servers=1)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_two_servers_on_one_database_answer_as_one(tmp_path: Path, database_url: str) -> None:
+    """What one has acknowledged, the other finds at once."""
+    soak(tmp_path, database_url, servers=2)
+
+
+def report(where: str, owners: list[Owner]) -> Counter[str]:
     """Log the figures; return how many requests of each kind were answered."""
     answered = [one for owner in owners for one in owner.answered]
     counts = Counter(kind for kind, _ in answered)
-    log.info("%s: %d requests, %.0f a second", backend, len(answered), len(answered) / SOAK_SECONDS)
+    log.info("%s: %d requests, %.0f a second", where, len(answered), len(answered) / SOAK_SECONDS)
     for kind, count in [("all", len(answered)), *counts.most_common()]:
         seconds = [taken for name, taken in answered if kind in ("all", name)]
         median, slow, slowest = np.quantile(seconds, (0.5, 0.99, 1)) * 1000

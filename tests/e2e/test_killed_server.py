@@ -109,9 +109,9 @@ def test_what_was_acknowledged_survives_and_nothing_is_half_written(
             key = key or server.keys["recognition"]
             clients = [stack.enter_context(server.client(key)) for _ in range(CLIENTS)]
             if turn == 0:
-                owners = [Owner(client, n) for n, client in enumerate(clients)]
+                owners = [Owner([client], n) for n, client in enumerate(clients)]
             for owner, client in zip(owners, clients, strict=True):
-                owner.client = client
+                owner.clients = [client]
             find_out(clients[0], owners)
             assert_stored(clients[0], owners)
             if backend == "sqlite":
@@ -160,7 +160,7 @@ def test_a_write_that_was_interrupted_may_have_happened_or_not(tmp_path: Path) -
         running_server(tmp_path, tiny_settings(tmp_path)) as server,
         server.client(server.keys["recognition"]) as client,
     ):
-        owner = Owner(client, 1)
+        owner = Owner([client], 1)
         owner.sent = tiny_models.portrait(1)
         name = f"{owner.prefix}1"
         owner.history.begin(State({UNTOLD: name}))
