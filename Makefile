@@ -49,7 +49,7 @@ test: export KNOWNFACE_TEST_MODELS = $(CURDIR)/$(MODELS)
 test: export KNOWNFACE_TEST_PORTRAITS = $(CURDIR)/$(PORTRAITS)
 test: export KNOWNFACE_TEST_SDK_PYTHON = $(CURDIR)/.venv-sdk/bin/python
 test: check $(MODELS_READY) $(PORTRAITS_READY) $(SDK_READY) ## every check and every test, with coverage
-	$(BIN)/pytest --numprocesses=$(JOBS) --cov --cov-report=term
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=worksteal --cov --cov-report=term
 
 check: lint types imports ## what needs no test run: format, lint, spelling, types, layers
 
