@@ -39,7 +39,7 @@ from sending import DETECT, FACES, RECOGNIZE, SUBJECTS
 from servers import Server, running_server, tiny_settings
 
 CLIENTS = 32
-SOAK_SECONDS = float(os.environ.get("KNOWNFACE_TEST_SOAK_SECONDS", "4"))
+SOAK_SECONDS = float(os.environ.get("KNOWNFACE_TEST_SOAK_SECONDS", "3"))
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(SOAK_SECONDS + 100)]
 
