@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
@@ -12,17 +12,20 @@ class MemoryBudget:
     """Lets work begin in the order it came, as long as its bytes fit beside those at work already.
 
     What needs no more than `free` bytes passes at once; what needs more than `total` waits until it
-    is alone. So big pictures queue up, none starves, and small ones never wait for them. Whenever
-    counted work has ended, `give_back` is called before the next may begin.
+    is alone. So big pictures queue up, none starves, and small ones never wait for them.
     """
 
-    def __init__(self, total: int, free: int, give_back: Callable[[], None]) -> None:
+    def __init__(self, total: int, free: int) -> None:
         self._total = total
         self._free = free
-        self._give_back = give_back
         self._left = total
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait for their turn."""
+        return len(self._queue)
 
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
@@ -35,7 +38,6 @@ class MemoryBudget:
         try:
             yield
         finally:
-            self._give_back()
             with self._changed:
                 self._left += amount
                 self._changed.notify_all()

@@ -92,9 +92,10 @@ def _on_white(strip: Pillow.Image) -> Pillow.Image:
 
 
 def _grey(strip: Pillow.Image, black: float, white: float) -> Pillow.Image:
-    values = np.asarray(strip).astype(np.float32)
-    values -= black
-    values *= 255.0 / (white - black)
+    with np.errstate(invalid="ignore"):  # a file may hold numbers that signal when they are touched
+        values = np.asarray(strip).astype(np.float64)
+        values -= black
+        values *= 255.0 / (white - black)
     np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
     np.clip(values, 0.0, 255.0, out=values)
     grey = np.rint(values).astype(np.uint8)

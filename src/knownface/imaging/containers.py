@@ -66,8 +66,9 @@ def _note_png(meta: dict[bytes, bytes], kind: bytes, body: bytes) -> None:
     if kind == b"eXIf":
         meta[b"exif"] = body
     elif body.startswith(_XMP_TEXT):
-        packed, _, rest = body[len(_XMP_TEXT) :].partition(b"\0")
-        meta[b"xmp"] = _inflate(rest[3:]) if packed == b"\1" else body
+        # Whether it is compressed and how, then a language and a title, each closed by a zero.
+        flag, rest = body[len(_XMP_TEXT) :][:1], body[len(_XMP_TEXT) + 2 :]
+        meta[b"xmp"] = _inflate(rest.split(b"\0", 2)[-1]) if flag == b"\1" else rest
     elif body.startswith(_RAW_EXIF) and b"exif" not in meta:
         text = body[len(_RAW_EXIF) :]
         text = _inflate(text[1:]) if kind == b"zTXt" else text
@@ -94,8 +95,7 @@ def _read_gif(data: bytes) -> Container:
     while (mark := data[at]) != 0x2C:
         if mark == 0x21:
             if data[at + 1] == 0xF9 and data[at + 2] == 4:
-                # How to clear the frame afterwards is of no interest, and costs memory.
-                control = data[at : at + 3] + bytes([data[at + 3] & ~0x1C]) + data[at + 4 : at + 8]
+                control = data[at : at + 8]
             at = _gif_blocks_end(data, at + 2)
         elif mark == 0x3B:
             raise ValueError("it holds no picture")

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from PIL.ImageFile import ImageFile
 
 from knownface.errors import PayloadTooLarge, UnreadableImage
@@ -17,7 +16,7 @@ from knownface.imaging.colour import upright_rgb
 from knownface.imaging.container import Container
 from knownface.imaging.containers import read_container
 from knownface.imaging.formats import recognise, refusal
-from knownface.imaging.pillow import allow, open_picture, quieten, trim_memory
+from knownface.imaging.pillow import allow, open_picture, quieten
 from knownface.types import U8, Image
 
 # Decoding may take this much in all; the largest pictures may need more and then are decoded alone.
@@ -26,6 +25,8 @@ _WORKING_BYTES: Final = 512 << 20
 _SMALL_BYTES: Final = 8 << 20
 # As in JPEG. Pictures are converted row by row, so a single endless row would double the memory.
 _LONGEST_SIDE: Final = 65_535
+# JPEG decoders invent a block or two before they notice that there is no data.
+_MOST_FILLED: Final = 0.99
 # Nothing, a mere number, or a whole dump.
 _MUTE_REASON: Final = re.compile(r"|decoder error -\d+|.{120,}")
 
@@ -46,7 +47,7 @@ class Decoder:
 
     def __init__(self, limits: ImageLimits | None = None) -> None:
         self.limits = limits or ImageLimits()
-        self._budget = MemoryBudget(_WORKING_BYTES, _SMALL_BYTES, trim_memory)
+        self._budget = MemoryBudget(_WORKING_BYTES, _SMALL_BYTES)
         allow(self.limits.max_pixels)
 
     def decode(self, data: bytes) -> Image:
@@ -119,7 +120,12 @@ def _load(picture: ImageFile) -> str | None:
 
 
 def _shows_something(pixels: U8) -> bool:
-    return any(np.any(row != pixels[0, 0]) for row in pixels)
+    """Tell whether the filling of what is missing, which reaches a corner, leaves anything."""
+    corners = {tuple(pixels[row, column].tolist()) for row in (0, -1) for column in (0, -1)}
+    most = _MOST_FILLED * pixels.shape[0] * pixels.shape[1]
+    return all(
+        sum(int((row == colour).all(axis=1).sum()) for row in pixels) < most for colour in corners
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -52,6 +52,8 @@ def read_jpeg(data: bytes) -> Container:
     """Reduce a JPEG file to its picture; one that is cut short is closed where it ends."""
     header, start = _header(data)
     scans, end, complete = _scans(data, start)
+    if not scans:
+        raise ValueError("it ends before the picture begins")
     check_scans(scans, header.width * header.height)
     return Container(
         Format.JPEG,

@@ -28,7 +28,8 @@ from knownface.imaging.container import Container
 from knownface.imaging.formats import Format
 
 _IGNORED: Final = re.compile(r"PIL\.")
-_TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+_M_MMAP_THRESHOLD: Final = -3
+_BIG: Final = 4 << 20
 
 
 class _LeanWebp(WebPImagePlugin.WebPImageFile):
@@ -77,15 +78,6 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", module=_IGNORED.pattern)
 
 
-def trim_memory() -> None:
-    """Give freed memory back to the system, where the C library (glibc) keeps it for each thread.
-
-    Without this, every thread that ever decoded a big picture goes on occupying what it took.
-    """
-    if _TRIM is not None:
-        _TRIM(0)
-
-
 def _mute() -> None:
     """Keep out of the logs what files make Pillow say to its logger, and libtiff to stderr."""
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -100,4 +92,16 @@ def _mute() -> None:
         return
 
 
+def _return_memory() -> None:
+    """Let glibc hand big blocks back to the system when they are freed.
+
+    Left alone it raises its own threshold to 32 MB, and then each thread that ever decoded a big
+    picture keeps hundreds of megabytes for the next one.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _BIG)
+
+
 _mute()
+_return_memory()
