@@ -28,7 +28,7 @@ from knownface.imaging.container import Container
 from knownface.imaging.formats import Format
 
 _IGNORED: Final = re.compile(r"PIL\.")
-_M_MMAP_THRESHOLD: Final = -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _BIG: Final = 4 << 20
 
 
@@ -101,6 +101,8 @@ def _return_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _BIG)
+        # What small pictures need stays at hand: the default would give that back each time, too.
+        mallopt(_M_TRIM_THRESHOLD, 2 * _BIG)
 
 
 _mute()
