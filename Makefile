@@ -98,11 +98,16 @@ setup: $(READY) $(MODELS_READY) $(PORTRAITS_READY) $(SDK_READY) ## all of the se
 
 models: $(MODELS_READY)
 
+# Debian keeps a part of Python in a package of its own; whoever may install it need not be asked to.
+install_venv := test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	&& echo "Installing Debian's python3-venv" && apt-get -qq update \
+	&& apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null
+
 # $(1): the folder, $(2): the lock
 define new_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(install_venv); } || { \
 		echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(1) from $(2): about a minute, once"
 	@rm -rf $(1)
