@@ -123,7 +123,8 @@ def test_changes_of_a_revision_that_is_not_reached_yet_are_not_known(
 
 def test_changes_that_are_thrown_away_are_not_known_any_more(forgetful: Store) -> None:
     service = make_service(forgetful)
-    added = [add(forgetful, service, "Ada", number) for number in range(300)]
+    with forgetful.begin() as tx:
+        added = [tx.add_example(service.id, "Ada", face(number), None) for number in range(300)]
     with forgetful.snapshot() as tx:
         assert tx.changes(service.id, 0) is None
         rows = tx.connection.execute(text("SELECT count(*) FROM change")).scalar_one()
@@ -164,7 +165,8 @@ def test_vectors_come_in_pieces_by_ascending_key(store: Store, service: Service)
 
 
 def test_vectors_of_chosen_keys_skip_what_is_not_there(store: Store, service: Service) -> None:
-    added = [add(store, service, "Ada", number) for number in range(700)]
+    with store.begin() as tx:
+        added = [tx.add_example(service.id, "Ada", face(number), None) for number in range(700)]
     foreign = add(store, make_service(store), "Ada")
     asked = [example.key for example in reversed(added)]
     with store.snapshot() as tx:

@@ -254,6 +254,24 @@ def test_another_program_that_writes_is_waited_for(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_program_that_keeps_the_new_file_to_itself_is_waited_for(tmp_path: Path) -> None:
+    intruder = sqlite3.connect(tmp_path / "faces.db", isolation_level=None, check_same_thread=False)
+    intruder.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.3, lambda: intruder.execute("ROLLBACK"))
+    release.start()
+    Store.open(f"sqlite:///{tmp_path}/faces.db").close()
+    release.join()
+    intruder.close()
+
+
+def test_a_program_that_never_lets_go_of_the_file_is_given_up(tmp_path: Path) -> None:
+    intruder = sqlite3.connect(tmp_path / "faces.db", isolation_level=None)
+    intruder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ConfigurationError, match="locked"):
+        Store.open(f"sqlite:///{tmp_path}/faces.db", busy_timeout=0.1)
+    intruder.close()
+
+
 # PostgreSQL: a server
 
 

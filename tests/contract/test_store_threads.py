@@ -8,7 +8,7 @@ from contextlib import closing
 
 from sqlalchemy import text
 
-from knownface.errors import KnownfaceError, SubjectExists, SubjectNotFound
+from knownface.errors import KnownfaceError, SubjectExists, SubjectNotFound, Unavailable
 from knownface.store import Store, Transaction
 from knownface.types import Service
 from stored import face, make_service, picture
@@ -141,6 +141,28 @@ def test_of_many_who_create_the_same_subject_at_once_one_succeeds(database_url: 
         for thread in threads:
             thread.join()
         assert sorted(outcomes) == [SubjectExists.__name__] * (THREADS - 1) + ["created"]
+
+
+def test_a_thread_that_waits_too_long_to_write_is_told_to_try_again(database_url: str) -> None:
+    with closing(Store.open(database_url, busy_timeout=0.1)) as store:
+        service = make_service(store)
+        outcomes: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                with store.begin() as tx:
+                    tx.create_subject(service.id, "Grace")
+            except Unavailable as error:
+                outcomes.append(error)
+
+        with store.begin() as tx:
+            tx.create_subject(service.id, "Ada")
+            late = threading.Thread(target=write)
+            late.start()
+            late.join()
+        assert len(outcomes) == 1
+        with store.snapshot() as tx:
+            assert tx.subject_names(service.id) == ["Ada"]
 
 
 def test_readers_go_on_while_a_writer_takes_its_time(database_url: str) -> None:

@@ -10,14 +10,13 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from sqlalchemy import URL, Connection, QueuePool, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from knownface.errors import ConfigurationError, Unavailable
@@ -37,6 +36,15 @@ _URL_FORMS = "Use sqlite:////folder/file.db or postgresql://user:password@host:5
 # Any number that no other program is likely to lock in the same database.
 _SCHEMA_LOCK = 0x6B6E6F776E666163
 _IDLE_CONNECTIONS = 8
+
+# What a URL may override. Without keep-alives a server that vanished is waited for during hours.
+_POSTGRES_DEFAULTS = {
+    "application_name": "knownface",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 
 
 class Database(ABC):
@@ -97,72 +105,51 @@ class Sqlite(Database):
         self._path = _database_file(url)
         self._lock = threading.Lock()
         self._unerased = False
-        arguments = {"timeout": busy_timeout}
-        self._writer = create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=1,
-            max_overflow=0,
-            hide_parameters=True,
-            connect_args=arguments,
-        )
-        # Readers are bounded by the threads there are, not here: a search must never wait for
-        # another.
-        self._reader = create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=_IDLE_CONNECTIONS,
-            max_overflow=-1,
-            hide_parameters=True,
-            connect_args=arguments,
-        )
+        self._writer = self._engine(url, pool_size=1, max_overflow=0)
+        # Readers are bounded by the number of threads: a search never waits for another's end.
+        self._reader = self._engine(url, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
         event.listen(self._writer, "connect", self._prepare_writer)
         event.listen(self._reader, "connect", _prepare_reader)
         event.listen(self._writer, "begin", _begin_immediate)
         event.listen(self._reader, "begin", _begin_deferred)
         self._created = self._identity()
 
+    def _engine(self, url: URL, *, pool_size: int, max_overflow: int) -> Engine:
+        return create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            hide_parameters=True,
+            connect_args={"timeout": self._timeout},
+        )
+
     def _prepare_writer(self, connection: DBAPIConnection, _record: object) -> None:
         _take_over_transactions(connection)
         with closing(connection.cursor()) as cursor:
             cursor.execute("PRAGMA auto_vacuum = NONE")
             cursor.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-            self._enter_wal(cursor.execute)
+            cursor.execute("PRAGMA journal_mode = WAL")
+            if cursor.fetchone() != ("wal",):
+                raise ConfigurationError(
+                    f"The folder of {self.url_without_password} is on a file system without what "
+                    "SQLite needs. Choose a folder on a local disk, or use PostgreSQL."
+                )
             cursor.execute("PRAGMA synchronous = FULL")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute("PRAGMA secure_delete = ON")
             cursor.execute("PRAGMA temp_store = MEMORY")
             cursor.execute("PRAGMA journal_size_limit = 67108864")
 
-    def _enter_wal(self, execute: Callable[[str], sqlite3.Cursor]) -> None:
-        """Switch to the write-ahead log; SQLite itself would not wait for another that does so."""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
-            except sqlite3.OperationalError as error:
-                if (
-                    error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
-                    or time.monotonic() > deadline
-                ):
-                    raise
-                time.sleep(0.01)
-                continue
-            if mode != "wal":
-                raise ConfigurationError(
-                    f"The folder of {self.url_without_password} is on a file system without what "
-                    "SQLite needs. Choose a folder on a local disk, or use PostgreSQL."
-                )
-            return
-
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        with self._writing(self._timeout), self._translated(), self._writer.begin() as connection:
+        with self._writing(), self._translated(), self._writer.begin() as connection:
             yield connection
+        self._retry_erasing()
 
     @contextmanager
-    def _writing(self, timeout: float) -> Iterator[None]:
-        if not self._lock.acquire(timeout=timeout):
+    def _writing(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=self._timeout):
             raise Unavailable(BUSY)
         try:
             yield
@@ -173,8 +160,7 @@ class Sqlite(Database):
     def snapshot(self) -> Iterator[Connection]:
         with self._translated(), self._reader.begin() as connection:
             yield connection
-        if self._unerased:
-            self._truncate_log(timeout=0)
+        self._retry_erasing()
 
     def lock_schema(self, connection: Connection) -> None:
         """Nothing to do: BEGIN IMMEDIATE holds a lock that the kernel frees with the process."""
@@ -183,9 +169,12 @@ class Sqlite(Database):
         self._unerased = True
         self._truncate_log(timeout=self._timeout)
 
+    def _retry_erasing(self) -> None:
+        if self._unerased:
+            self._truncate_log(timeout=0)
+
     def _truncate_log(self, timeout: float) -> None:
-        """Empty the write-ahead log, which still holds erased pages; a reader of an older state
-        prevents it.
+        """Empty the write-ahead log, which still holds erased pages, unless somebody reads these.
 
         Then the end of the next transaction tries again. That a log stays is no reason to fail what
         is committed.
@@ -193,6 +182,8 @@ class Sqlite(Database):
         if not self._lock.acquire(timeout=timeout):
             return
         try:
+            if self._closed:
+                return
             with (
                 closing(self._writer.raw_connection()) as connection,
                 closing(connection.cursor()) as cursor,
@@ -274,10 +265,8 @@ class Postgres(Database):
 
     def __init__(self, url: URL, busy_timeout: float) -> None:
         super().__init__(url)
-        self._wait = int(busy_timeout * 1000)
-        arguments: dict[str, object] = {"application_name": "knownface"}
-        if "connect_timeout" not in url.query:
-            arguments["connect_timeout"] = max(2, int(busy_timeout))
+        # Zero would be for ever.
+        self._wait = max(1, int(busy_timeout * 1000))
         self._engine = create_engine(
             url,
             pool_size=_IDLE_CONNECTIONS,
@@ -286,7 +275,9 @@ class Postgres(Database):
             pool_pre_ping=True,
             hide_parameters=True,
             isolation_level="READ COMMITTED",
-            connect_args=arguments,
+            connect_args={
+                name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query
+            },
         )
         event.listen(self._engine, "connect", self._prepare)
 

@@ -41,7 +41,4 @@ def padding_length(page: int, length: int) -> int:
     """
     smallest = (page - 12) * 32 // 255 - 23
     per_overflow_page = page - 4
-    wanted = smallest + 2 * _SLACK + (-(length + _SLACK)) % per_overflow_page
-    if wanted + length <= page:
-        wanted += per_overflow_page
-    return wanted
+    return smallest + 2 * _SLACK + -(length + _SLACK) % per_overflow_page

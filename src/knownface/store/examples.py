@@ -125,7 +125,7 @@ class Examples(Subjects):
                 )
             )
         self._note(service_id, revision, "remove", keys)
-        self.erased = True
+        self.erased = self.erased or bool(keys)
         return [one.example for one in found]
 
     def delete_examples_of(self, service_id: int, subject_name: str | None) -> int:

@@ -92,11 +92,10 @@ class IndexFeed(ChangeLog):
 
 
 def _stack(rows: Sequence[Row[*tuple[object, ...]]]) -> Vectors:
-    count = len(rows)
-    joined = bytearray().join([row.vector for row in rows])
-    matrix = np.frombuffer(joined, VECTOR).astype(np.float32, copy=False)
+    keys, subjects, vectors = zip(*rows, strict=True) if rows else ((), (), ())
+    matrix = np.frombuffer(bytearray().join(vectors), VECTOR).astype(np.float32, copy=False)
     return Vectors(
-        keys=np.fromiter((row.key for row in rows), np.int64, count),
-        subjects=np.fromiter((row.subject_id for row in rows), np.int64, count),
-        matrix=matrix.reshape(count, -1) if count else matrix.reshape(0, 0),
+        keys=np.array(keys, np.int64),
+        subjects=np.array(subjects, np.int64),
+        matrix=matrix.reshape(len(rows), -1 if rows else 0),
     )
