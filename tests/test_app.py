@@ -270,3 +270,14 @@ def test_a_model_that_no_request_must_have_may_be_missing(make_settings: MakeSet
 def test_cores_are_those_this_process_may_use() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert app_module.cores() == cores()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "fitting"),
+    [("detector", "sface", "yunet"), ("embedder", "foo", "sface"), ("index", "foo", "exact")],
+)
+def test_a_model_or_index_that_does_not_fit_is_named_with_its_setting(
+    make_settings: MakeSettings, setting: str, value: str, fitting: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"KNOWNFACE_{setting.upper()}.*{fitting}"):
+        build(make_settings(**{setting: value}))

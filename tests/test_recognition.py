@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,14 @@ import pytest
 
 import tiny_models
 from knownface.app import App, build
-from knownface.errors import InvalidRequest, NoFaceFound, SubjectNotFound, TooManyFaces
+from knownface.collection import MOST_PREDICTIONS
+from knownface.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoFaceFound,
+    SubjectNotFound,
+    TooManyFaces,
+)
 from knownface.recognition import Options, checked_name
 from knownface.settings import Settings
 from knownface.types import Service, ServiceType
@@ -133,7 +141,7 @@ def test_an_embedding_that_is_none_is_refused_with_what_is_expected(
     app: App, service: Service, embedding: list[float], complaint: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=complaint):
-        app.recognition.recognize_embeddings(service, [embedding], 1)
+        app.recognition.recognize_embeddings(service, [embedding], ANY)
 
 
 def test_an_unknown_subject_cannot_be_renamed(app: App, service: Service) -> None:
@@ -156,3 +164,26 @@ def test_blank_long_and_unprintable_names_are_refused(name: str) -> None:
 
 def test_names_are_stored_composed() -> None:
     assert checked_name("Zoe\u0308") == "Zoë"
+
+
+def test_more_predictions_than_an_answer_can_hold_are_refused(app: App, service: Service) -> None:
+    app.recognition.add_example(service, "Ann", ANN, ANY)
+    app.recognition.add_example(service, "Bob", BOB, ANY)
+    many = [[1.0] * tiny_models.DIMENSION] * (MOST_PREDICTIONS // 2 + 1)
+
+    with pytest.raises(InvalidRequest, match="prediction_count"):
+        app.recognition.recognize_embeddings(service, many, Options(prediction_count=2**31 - 1))
+
+    few = app.recognition.recognize_embeddings(
+        service, many[:10], Options(prediction_count=2**31 - 1)
+    )
+    assert [len(matches) for matches in few] == [2] * 10
+
+
+def test_a_long_search_is_given_up_at_its_deadline(app: App, service: Service) -> None:
+    app.recognition.add_example(service, "Ann", ANN, ANY)
+
+    with pytest.raises(DeadlineExceeded):
+        app.recognition.recognize_embeddings(
+            service, [[1.0] * tiny_models.DIMENSION], Options(deadline=time.monotonic() - 1)
+        )

@@ -258,3 +258,28 @@ def test_every_setting_says_what_it_is_for() -> None:
     for setting in catalogue():
         assert setting.description.endswith("."), setting.name
         assert setting.default, setting.name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KNOWNFACE_CORS_ORIGINS", "garbage here"),
+        ("KNOWNFACE_CORS_ORIGINS", "https://a.example,b"),
+        ("KNOWNFACE_MAX_FILE_SIZE", "9" * 400),
+        ("KNOWNFACE_MAX_FILE_SIZE", "2TB"),
+    ],
+)
+def test_values_of_the_right_type_that_make_no_sense_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name):
+        load()
+
+
+@pytest.mark.parametrize("value", ["*", "null", "https://a.example", "http://a:81, https://b/"])
+def test_origins_are_accepted_as_browsers_send_them(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("KNOWNFACE_CORS_ORIGINS", value)
+    assert load().cors_origins == value

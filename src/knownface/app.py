@@ -20,6 +20,7 @@ from knownface.accounts import Accounts
 from knownface.collection import Collections
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.imaging import Decoder, ImageLimits
+from knownface.index import BACKENDS
 from knownface.recognition import Recognition
 from knownface.settings import Settings
 from knownface.store import Store
@@ -176,6 +177,7 @@ def build(settings: Settings) -> App:
         store = open_store(settings)
         undo.callback(store.close)
         catalog = Catalog.load(settings.models_dir)
+        _check_models(settings, catalog)
         scheduler = Scheduler(settings.slots or cores())
         undo.callback(scheduler.close)
         pipeline = Pipeline(
@@ -190,6 +192,20 @@ def build(settings: Settings) -> App:
         app = App(settings, catalog=catalog, scheduler=scheduler, pipeline=pipeline, store=store)
         undo.pop_all()  # from here on they are closed with the App
     return app
+
+
+def _check_models(settings: Settings, catalog: Catalog) -> None:
+    """Raise ConfigurationError that names the setting where it names no model for its task."""
+    for task, name in (("detector", settings.detector), ("embedder", settings.embedder)):
+        fitting = [spec.name for spec in catalog.specs() if spec.task == task]
+        if name not in fitting:
+            raise ConfigurationError(
+                f"KNOWNFACE_{task.upper()} is {name!r}, which is no {task}; "
+                f"there are: {', '.join(sorted(fitting))}."
+            )
+    if settings.index not in BACKENDS:
+        known = ", ".join(sorted(BACKENDS))
+        raise ConfigurationError(f"KNOWNFACE_INDEX is {settings.index!r}; there are: {known}.")
 
 
 def open_store(settings: Settings) -> Store:

@@ -20,6 +20,7 @@ import numpy as np
 
 from knownface.errors import (
     ConfigurationError,
+    DeadlineExceeded,
     InvalidRequest,
     ModelMismatch,
     ServiceNotFound,
@@ -38,6 +39,9 @@ _BATCH: Final = 10_000  # faces read from the store at a time
 _REPORT_EVERY: Final = 100_000  # faces, so that a long start shows that it is alive
 _ROUNDS: Final = 5  # searches for one answer, while deletions and merges keep overtaking it
 _SWEEP_SECONDS: Final = 60.0
+_BLOCK: Final = 64  # embeddings searched between two looks at the deadline
+# What one answer may hold: a hundred megabytes of JSON help nobody, and cost a gigabyte to make.
+MOST_PREDICTIONS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,12 @@ class FaceCollection:
         """Whether there is an index yet, be it an empty one."""
         return self._state is not None
 
-    def search(self, embeddings: F32, k: int) -> list[list[Match]]:
+    def search(self, embeddings: F32, k: int, deadline: float | None = None) -> list[list[Match]]:
         """Return for each embedding of [Q, D] the k subjects most like it, the most similar first.
 
         Each subject comes once, by its best example. Raises ServiceNotFound, ModelMismatch when
-        the service holds embeddings of another model, and InvalidRequest for another width.
+        the service holds embeddings of another model, InvalidRequest for another width or more
+        than MOST_PREDICTIONS matches, and DeadlineExceeded (in seconds of `time.monotonic`).
         """
         if embeddings.ndim != 2 or embeddings.shape[1] != self._dimension:
             raise InvalidRequest(
@@ -93,7 +98,7 @@ class FaceCollection:
         with self._emptied_when_gone():
             revision = self._revision()
             for _ in range(_ROUNDS):
-                found = self._fresh(revision).search(embeddings, k)
+                found = self._searched(self._fresh(revision), embeddings, k, deadline)
                 revision, examples = self._identify(found)
                 matches = [self._matches(hits, examples) for hits in found]
                 if all(map(_same_length, matches, found)):
@@ -116,6 +121,20 @@ class FaceCollection:
         except ServiceNotFound:
             self._state = None
             raise
+
+    @staticmethod
+    def _searched(index: Index, embeddings: F32, k: int, deadline: float | None) -> list[list[Hit]]:
+        if len(embeddings) * min(k, len(index)) > MOST_PREDICTIONS:
+            raise InvalidRequest(
+                f"{len(embeddings)} faces with prediction_count {k} could give more than "
+                f"{MOST_PREDICTIONS} predictions; ask for fewer of either."
+            )
+        found: list[list[Hit]] = []
+        for start in range(0, len(embeddings), _BLOCK):
+            if deadline is not None and time.monotonic() > deadline:
+                raise DeadlineExceeded
+            found += index.search(embeddings[start : start + _BLOCK], k)
+        return found
 
     def _revision(self) -> int:
         with self._store.snapshot() as tx:

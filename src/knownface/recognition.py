@@ -88,7 +88,9 @@ class Recognition:
     def recognize(self, service: Service, data: bytes, options: Options) -> list[Recognized]:
         """Return each face with its most similar subjects of the service's collection."""
         faces = self._embedded_faces(self._decoder.decode(data), options)
-        matches = self._collections.get(service.id).search(_matrix(faces), options.prediction_count)
+        matches = self._collections.get(service.id).search(
+            _matrix(faces), options.prediction_count, options.deadline
+        )
         return [Recognized(face, found) for face, found in zip(faces, matches, strict=True)]
 
     def verify_example(
@@ -134,11 +136,13 @@ class Recognition:
     # Embeddings
 
     def recognize_embeddings(
-        self, service: Service, embeddings: Sequence[Sequence[float]], prediction_count: int
+        self, service: Service, embeddings: Sequence[Sequence[float]], options: Options
     ) -> list[list[Match]]:
         """Return the most similar subjects for each embedding, in the order of the input."""
         matrix = self._checked_embeddings(embeddings)
-        return self._collections.get(service.id).search(matrix, prediction_count)
+        return self._collections.get(service.id).search(
+            matrix, options.prediction_count, options.deadline
+        )
 
     def verify_embeddings_with_example(
         self, service: Service, image_id: UUID, embeddings: Sequence[Sequence[float]]

@@ -32,6 +32,8 @@ _NOT_SETTINGS: Final = re.compile(
 )
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LARGEST: Final = 1 << 40
+_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/,]+", re.IGNORECASE)
 
 
 def _bytes(value: object) -> object:
@@ -41,7 +43,19 @@ def _bytes(value: object) -> object:
     found = _SIZE.fullmatch(value.strip())
     if not found:
         raise ValueError("should be a size such as 5MB, 10M or 5242880")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    size = float(found[1]) * _UNITS[found[2].upper()]
+    if size > _LARGEST:
+        raise ValueError("is larger than any file")
+    return int(size)
+
+
+def _origins(value: object) -> object:
+    """Refuse what no browser sends: an origin is a scheme and a host, without a path."""
+    if isinstance(value, str):
+        for origin in value.split(","):
+            if not _ORIGIN.fullmatch(origin.strip().rstrip("/")):
+                raise ValueError("should be * or origins such as https://faces.example:8443")
+    return value
 
 
 def _lower(value: object) -> object:
@@ -135,7 +149,7 @@ class Settings(BaseSettings):
         description="How stored faces are searched; exact compares with every one.",
         min_length=1,
     )
-    cors_origins: str = Field(
+    cors_origins: Annotated[str, BeforeValidator(_origins)] = Field(
         "*",
         description="Web pages that may call the API: origins with commas between, or *.",
     )

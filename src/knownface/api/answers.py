@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from knownface.api.trail import Trail
 from knownface.errors import (
@@ -64,7 +65,7 @@ def _known(
     if isinstance(error, RequestValidationError):
         return _validation(error), None
     if isinstance(error, HTTPException):
-        return _http(request, error), error.headers
+        return _http(request, error), _headers(request, error)
     return None, None
 
 
@@ -74,6 +75,20 @@ def _validation(error: RequestValidationError) -> KnownfaceError:
     if first["type"] == "missing":
         return MissingParameter(name)
     return InvalidRequest(f"{name}: {first['msg']}")
+
+
+def _headers(request: Request, error: HTTPException) -> Mapping[str, str] | None:
+    """Return the refusal's headers; the router tells of one of the methods, not of all."""
+    if error.status_code != MethodNotAllowed.status:
+        return error.headers
+    methods: set[str] = set()
+    for included in request.app.routes:
+        # FastAPI keeps an included router as one route, with its own below it.
+        router = getattr(included, "original_router", None)
+        for route in router.routes if router else (included,):
+            if route.matches(request.scope)[0] is not Match.NONE:
+                methods |= getattr(route, "methods", None) or set()
+    return {"allow": ", ".join(sorted(methods))}
 
 
 def _http(request: Request, error: HTTPException) -> KnownfaceError:

@@ -118,7 +118,7 @@ def decode_base64(text: str, max_size: int) -> bytes:
     Raises UnreadableImage when it is none, PayloadTooLarge when they are more than `max_size`.
     """
     head, comma, rest = text.partition(",")
-    if comma and head.lstrip().startswith("data:") and head.rstrip().endswith(";base64"):
+    if comma and head.lstrip()[:5].lower() == "data:" and head.rstrip().endswith(";base64"):
         text = rest
     try:
         # The usual spelling needs no copy of its millions of digits.

@@ -41,6 +41,18 @@ from knownface.types import Service, ServiceType
 T = TypeVar("T")
 
 _JSON: Final = "application/json"
+# The text parts that some call reads; whatever else a form holds is passed over.
+_TEXTS: Final = frozenset(
+    {
+        "det_prob_threshold",
+        "detect_faces",
+        "face_plugins",
+        "limit",
+        "prediction_count",
+        "status",
+        "subject",
+    }
+)
 # Declared for the documentation; the header is read below, where an empty one is not a missing one.
 _API_KEY: Final = APIKeyHeader(
     name="x-api-key", auto_error=False, description="The API key of a service of the right type."
@@ -217,7 +229,7 @@ def _files(form: Form, names: Sequence[str]) -> dict[str, bytes]:
     for name in names:
         if name not in form.files:
             raise MissingPart(name)
-    for name in form.unusable:
+    for name in sorted(_TEXTS.intersection(form.unusable)):
         raise InvalidRequest(f"Part {name} is too long or not UTF-8")
     return {name: form.files[name] for name in names}
 

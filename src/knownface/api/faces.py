@@ -13,10 +13,10 @@ from knownface.accounts import key_digest
 from knownface.api import openapi, wire
 from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.bodies import uuids_of
-from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep, decoded
+from knownface.api.deps import ImageId, OnePicture, RecognitionService, TurnDep, decoded
 from knownface.app import App
 from knownface.errors import InvalidRequest
-from knownface.recognition import checked_name
+from knownface.recognition import Options, checked_name
 from knownface.types import Example, Photograph, ServiceType
 
 DEFAULT_SIZE: Final = 20
@@ -30,7 +30,8 @@ static: Final = APIRouter(prefix="/api/v1/static", tags=["Examples"])
 async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
     """Save the one face of a picture as an example of a subject, which is created if need be."""
     subject = sent.parameters.required("subject")
-    options = Asked.of(sent.parameters, turn.deadline).options
+    threshold = sent.parameters.probability("det_prob_threshold")
+    options = Options(det_prob_threshold=threshold, deadline=turn.deadline)
 
     def add() -> Example:
         name = checked_name(subject)  # before the picture is so much as looked at

@@ -37,6 +37,7 @@ _KNOWN_METHODS: Final = frozenset({*_METHODS, "HEAD", "PATCH"})
 _HEADER_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~, -]{1,1024}", re.ASCII)
 # A body of this many limits is still read to its end, so that its sender gets to see the answer.
 _KEPT_ALIVE: Final = 4
+_LONGEST_PAUSE: Final = 10.0  # seconds
 
 
 class Telemetry:
@@ -224,12 +225,13 @@ class BodyLimit:
             trail.close = int(declared) > self._limit * _KEPT_ALIVE
             raise self._too_large()
         received, complete = 0, False
+        last = time.monotonic() + self._timeout
 
         async def receive_counted() -> Message:
             nonlocal received, complete
             if complete:
                 return await receive()
-            message = await self._next(receive)
+            message = await self._next(receive, last)
             received += len(message.get("body", b""))
             if received > self._limit:
                 raise self._too_large()
@@ -239,10 +241,11 @@ class BodyLimit:
 
         await self._app(scope, receive_counted, send)
 
-    async def _next(self, receive: Receive) -> Message:
-        with anyio.move_on_after(self._timeout):
+    async def _next(self, receive: Receive, last: float) -> Message:
+        """Wait for the next piece: a sender that pauses must not keep others out for long."""
+        with anyio.move_on_after(min(_LONGEST_PAUSE, last - time.monotonic())):
             return await receive()
-        raise DeadlineExceeded("The body of the request stopped arriving.")
+        raise DeadlineExceeded("The body of the request stopped arriving, or arrives too slowly.")
 
     def _too_large(self) -> PayloadTooLarge:
         limit = readable_size(self._limit)

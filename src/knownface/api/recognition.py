@@ -11,6 +11,7 @@ from knownface.api import openapi, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embeddings_of, fields_of
 from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep
+from knownface.recognition import Options
 
 router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
 
@@ -50,10 +51,11 @@ async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Re
     """Find the subjects that each embedding resembles most."""
     document = await turn.json()
     count = turn.query.integer("prediction_count", 1, least=1)
+    options = Options(prediction_count=count, deadline=turn.deadline)
 
     def work() -> Response:
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
-        matches = turn.app.recognition.recognize_embeddings(service, sent, count)
+        matches = turn.app.recognition.recognize_embeddings(service, sent, options)
         return json_answer(wire.recognized_embeddings(sent, matches))
 
     return await turn.use(work)

@@ -75,10 +75,12 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             app.start(progress)
         import uvicorn
 
+        from knownface.api.protocol import Protocol
         from knownface.api.server import create_server
 
         config = uvicorn.Config(
             create_server(app),
+            http=Protocol,
             log_config=None,
             access_log=False,
             server_header=False,

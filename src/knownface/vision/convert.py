@@ -56,7 +56,7 @@ def require(spec: ModelSpec) -> None:
     needs_onnx = spec.carrier is not None and spec.carrier.conversion != "copy"
     if needs_onnx and importlib.util.find_spec("onnx") is None:
         raise ModelUnavailable(
-            f"Converting {spec.name} needs the package onnx: `pip install 'knownface[convert]'`, "
+            f"Converting {spec.name} needs the package onnx: `pip install onnx`, "
             "or `pip install knownface-models` for weights that are converted already."
         )
 
