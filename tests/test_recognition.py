@@ -133,7 +133,7 @@ def test_an_embedding_that_is_none_is_refused_with_what_is_expected(
     app: App, service: Service, embedding: list[float], complaint: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=complaint):
-        app.recognition.recognize_embeddings(service, [embedding], 1)
+        app.recognition.recognize_embeddings(service, [embedding], ANY)
 
 
 def test_an_unknown_subject_cannot_be_renamed(app: App, service: Service) -> None:

@@ -49,12 +49,13 @@ async def verify_example(
 async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Response:
     """Find the subjects that each embedding resembles most."""
     document = await turn.json()
-    count = turn.query.integer("prediction_count", 1, least=1)
+    asked = Asked.of_embeddings(turn.query, search=True)
 
     def work() -> Response:
+        app = turn.app
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
-        matches = turn.app.recognition.recognize_embeddings(service, sent, count)
-        return json_answer(wire.recognized_embeddings(sent, matches))
+        matches = app.recognition.recognize_embeddings(service, sent, asked.options)
+        return json_answer(wire.recognized_embeddings(sent, matches, asked.view(app)))
 
     return await turn.use(work)
 
@@ -65,10 +66,12 @@ async def verify_embeddings_with_example(
 ) -> Response:
     """Compare embeddings with one example, the most similar first."""
     document = await turn.json()
+    asked = Asked.of_embeddings(turn.query)
 
     def work() -> Response:
+        app = turn.app
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
-        ranked = turn.app.recognition.verify_embeddings_with_example(service, image_id, sent)
-        return json_answer(wire.verified_embeddings(sent, ranked))
+        ranked = app.recognition.verify_embeddings_with_example(service, image_id, sent)
+        return json_answer(wire.verified_embeddings(sent, ranked, asked.view(app)))
 
     return await turn.use(work)
