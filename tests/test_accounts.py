@@ -21,7 +21,7 @@ from knownface.errors import (
     ServiceNotFound,
 )
 from knownface.store import Store
-from knownface.types import Service, ServiceType
+from knownface.types import Service, ServiceType, Threshold
 
 RECOGNITION, DETECTION, VERIFICATION = ServiceType
 
@@ -35,6 +35,29 @@ def test_a_key_opens_its_service(accounts: Accounts) -> None:
     made, key = accounts.create_service("home", "door", RECOGNITION)
     assert accounts.authorize(key, RECOGNITION) == made
     assert (made.application, made.name, made.type) == ("home", "door", RECOGNITION)
+
+
+def test_the_threshold_of_a_service_goes_wherever_its_key_does(accounts: Accounts) -> None:
+    threshold = Threshold(max_fmr=1e-4)
+    made, key = accounts.create_service("home", "door", RECOGNITION, threshold=Threshold(0.8))
+    assert made.threshold == accounts.authorize(key, RECOGNITION).threshold == Threshold(0.8)
+    changed = accounts.set_threshold("HOME", "Door", threshold)
+    assert changed == accounts.authorize(key, RECOGNITION) == accounts.service("home", "door")
+    assert changed.threshold == threshold
+    assert accounts.set_threshold("home", "door", None).threshold is None
+    assert accounts.authorize(key, RECOGNITION).threshold is None
+
+
+@pytest.mark.parametrize("kind", [DETECTION, VERIFICATION])
+def test_what_recognises_nobody_has_no_threshold(accounts: Accounts, kind: ServiceType) -> None:
+    with pytest.raises(InvalidRequest, match="only a recognition service"):
+        accounts.create_service("home", "cam", kind, threshold=Threshold(0.8))
+    accounts.create_service("home", "cam", kind)
+    with pytest.raises(InvalidRequest, match="only a recognition service"):
+        accounts.set_threshold("home", "cam", Threshold(0.8))
+    assert [one.threshold for one in accounts.services()] == [None]
+    with pytest.raises(ServiceNotFound):
+        accounts.set_threshold("home", "gate", None)
 
 
 def test_a_key_is_a_random_uuid(accounts: Accounts) -> None:

@@ -22,7 +22,7 @@ from knownface.app import App, build
 from knownface.cli import main, output
 from knownface.recognition import Options
 from knownface.settings import Settings, catalogue
-from knownface.types import ServiceType
+from knownface.types import ServiceType, Threshold
 
 Run = Callable[..., Result]
 
@@ -153,7 +153,9 @@ def test_the_list_of_services_holds_no_key(run: Run, app: App) -> None:
     app.accounts.bootstrap()
     listed = printed(run("service", "list", "--json"))
     assert {one["type"] for one in listed} == {"recognition", "detection", "verification"}
-    assert {tuple(one) for one in listed} == {("application", "name", "type")}
+    assert {tuple(one) for one in listed} == {
+        ("application", "name", "type", "similarity_threshold", "max_fmr")
+    }
     text = run("service", "list").stdout
     assert "verification" in text
     assert not UUID.search(text)
@@ -165,6 +167,74 @@ def test_a_rotated_key_replaces_the_old_one(run: Run, app: App) -> None:
     new = printed(run("service", "rotate-key", *words))["api_key"]
     assert app.accounts.authorize(new, ServiceType.RECOGNITION).name == "door"
     assert old != new
+
+
+def test_the_threshold_of_a_service_is_set_shown_and_taken_away(run: Run, app: App) -> None:
+    def listed() -> Any:
+        (one,) = printed(run("service", "list", "--json"))
+        return one["similarity_threshold"], one["max_fmr"]
+
+    named = ("--name", "door")
+    run("service", "create", "--type", "recognition", *named, "--similarity-threshold", "0.75")
+    assert listed() == (0.75, None)
+    assert "similarity 0.75" in run("service", "list").stdout
+    shown = run("service", "update", *named, "--max-fmr", "1e-4", "--embedder", "sface").stdout
+    assert "false match rate 0.0001" in shown
+    assert listed() == (None, 1e-4)
+    changed = printed(run("service", "update", *named, "--no-threshold", "--json"))
+    assert (changed["similarity_threshold"], changed["max_fmr"]) == listed() == (None, None)
+    assert app.accounts.service("default", "door").threshold is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((), 2, "one of --similarity-threshold, --max-fmr and --no-threshold"),
+        (("--max-fmr", "0.1", "--no-threshold"), 2, "one of --similarity-threshold"),
+        (("--max-fmr", "0.1", "--similarity-threshold", "0.5"), 2, "one of --similarity-threshold"),
+        (("--similarity-threshold", "1.5"), 2, "--similarity-threshold"),
+        (("--similarity-threshold", "nan"), 2, "between 0 and 1"),
+        (("--max-fmr", "0"), 2, "--max-fmr"),
+        (("--max-fmr", "1e-4"), 1, "no table of false match rates"),
+        (("--max-fmr", "1e-9", "--embedder", "sface"), 1, "supports is 9.65e-07"),
+        (("--similarity-threshold", "0.5"), 1, "only a recognition service has a threshold"),
+    ],
+)
+def test_a_threshold_that_cannot_be_set_is_told_so_in_one_line(
+    run: Run, app: App, words: tuple[str, ...], code: int, message: str
+) -> None:
+    app.accounts.create_service("default", "cam", ServiceType.DETECTION)
+    result = run("service", "update", "--name", "cam", *words, fails=code)
+    assert message in " ".join(complaint(result).split())
+    (one,) = printed(run("service", "list", "--json"))
+    assert (one["similarity_threshold"], one["max_fmr"]) == (None, None)
+
+
+def test_a_service_with_an_impossible_threshold_is_not_created(run: Run, app: App) -> None:
+    words = ("service", "create", "--type", "verification", "--name", "v")
+    run(*words, "--similarity-threshold", "0.5", fails=1)
+    both = ("--similarity-threshold", "0.5", "--max-fmr", "0.1")
+    assert "either" in complaint(run(*words, *both, fails=2))
+    assert app.accounts.services() == []
+
+
+def test_whoever_does_not_reach_the_threshold_of_the_service_is_unknown(
+    run: Run, app: App, portrait: Path
+) -> None:
+    service, _ = app.accounts.create_service(
+        "default", "door", ServiceType.RECOGNITION, threshold=Threshold(0.3)
+    )
+    app.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
+    portrait.write_bytes(tiny_models.portrait(1, like=(3, 0.72)))  # a similarity of about 0.41
+
+    def subjects(*words: str) -> list[object]:
+        (answer,) = printed(run("recognize", portrait, "--json", *words))
+        return [found["subject"] for found in answer["result"][0]["subjects"]]
+
+    assert subjects() == ["Ada"]
+    assert "unknown" not in run("recognize", portrait).stdout
+    assert subjects("--threshold", "0.6") == []
+    assert "unknown" in run("recognize", portrait, "--threshold", "0.6").stdout
 
 
 def test_deleting_a_service_asks_first(run: Run, app: App) -> None:

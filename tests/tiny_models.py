@@ -143,8 +143,11 @@ def blank(width: int = 256, height: int = 256) -> bytes:
     return encode(picture([], width, height))
 
 
-def write_models(folder: Path) -> None:
-    """Fill a models folder with both networks, as a user would add models of their own."""
+def write_models(folder: Path, *, fmr: Sequence[tuple[float, float]] = ()) -> None:
+    """Fill a models folder with both networks, as a user would add models of their own.
+
+    `fmr` is the embedder's table of false match rates, which it has none of otherwise.
+    """
     _write(
         folder, DETECTOR, detector(), ['task = "detector"', 'family = "yunet"', 'input = "input"']
     )
@@ -155,6 +158,7 @@ def write_models(folder: Path) -> None:
         "size = [112, 112]",
         f"dimension = {DIMENSION}",
         "calibration = { c0 = 1.16, c1 = 6.6 }",
+        f"fmr = {[list(row) for row in fmr]}",
     ]
     _write(folder, EMBEDDER, embedder(), more)
 

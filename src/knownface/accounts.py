@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from knownface.errors import (
@@ -19,7 +20,7 @@ from knownface.errors import (
     ServiceNotFound,
 )
 from knownface.store.names import name_key
-from knownface.types import Service, ServiceType
+from knownface.types import Service, ServiceType, Threshold
 
 if TYPE_CHECKING:
     from knownface.store import Store, Transaction
@@ -64,17 +65,25 @@ class Accounts:
         return service
 
     def create_service(
-        self, application: str, name: str, kind: ServiceType, key: str | None = None
+        self,
+        application: str,
+        name: str,
+        kind: ServiceType,
+        key: str | None = None,
+        *,
+        threshold: Threshold | None = None,
     ) -> tuple[Service, str]:
         """Create a service, and its application when there is none, and return it with its key.
 
         The key is made here unless the caller brings one. Raises InvalidRequest for a name or key
-        that cannot be used, NameTaken when the name or the key is in use.
+        that cannot be used and for a threshold of what recognises nobody, NameTaken when the name
+        or the key is in use.
         """
         key = _usable_key(key)
         application, name = _usable(application, "application"), _usable(name, "service")
+        _refuse_threshold(kind, threshold)
         with self._store.begin() as tx:
-            return self._create(tx, application, name, kind, key), key
+            return self._create(tx, application, name, kind, key, threshold), key
 
     def services(self) -> list[Service]:
         """Return every service, application by application."""
@@ -85,6 +94,14 @@ class Accounts:
         """Return one service by its names; ApplicationNotFound or ServiceNotFound."""
         with self._store.snapshot() as tx:
             return _find(tx, application, name)
+
+    def set_threshold(self, application: str, name: str, threshold: Threshold | None) -> Service:
+        """Let a service name only subjects that reach this, or (None) always the most similar."""
+        with self._store.begin() as tx:
+            service = _find(tx, application, name)
+            _refuse_threshold(service.type, threshold)
+            tx.set_threshold(service.id, threshold)
+        return replace(service, threshold=threshold)
 
     def delete_service(self, application: str, name: str) -> Service:
         """Delete a service with all its subjects, embeddings and photographs."""
@@ -121,11 +138,16 @@ class Accounts:
 
     @staticmethod
     def _create(
-        tx: Transaction, application: str, name: str, kind: ServiceType, key: str
+        tx: Transaction,
+        application: str,
+        name: str,
+        kind: ServiceType,
+        key: str,
+        threshold: Threshold | None = None,
     ) -> Service:
         _refuse_used(tx, key)
         owner = tx.application(application) or tx.create_application(application)
-        return tx.create_service(owner, name, kind, key_digest(key))
+        return tx.create_service(owner, name, kind, key_digest(key), threshold)
 
 
 def _find(tx: Transaction, application: str, name: str) -> Service:
@@ -141,6 +163,13 @@ def _find(tx: Transaction, application: str, name: str) -> Service:
 def _refuse_used(tx: Transaction, key: str) -> None:
     if tx.service_by_key(key_digest(key)):
         raise NameTaken("A service with this API key exists already")
+
+
+def _refuse_threshold(kind: ServiceType, threshold: Threshold | None) -> None:
+    if threshold is not None and kind is not ServiceType.RECOGNITION:
+        raise InvalidRequest(
+            f"A {kind.value} service recognises nobody: only a recognition service has a threshold"
+        )
 
 
 def _usable_key(key: str | None) -> str:

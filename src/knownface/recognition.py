@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 from uuid import UUID
 
@@ -31,27 +32,34 @@ from knownface.types import (
     Photograph,
     Service,
     Subject,
+    Threshold,
 )
 from knownface.vision.pipeline import CALCULATOR, Pipeline
 
 MAX_NAME: Final = 255
 
+_FIVE_DECIMALS: Final = Decimal("0.00001")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a client may ask of one request; `deadline` is in seconds of `time.monotonic`."""
+    """What a client may ask of one request; `deadline` is in seconds of `time.monotonic`.
+
+    A `threshold` stands for this request in the place of the service's own.
+    """
 
     det_prob_threshold: float | None = None
     limit: int = 0
     prediction_count: int = 1
     plugins: tuple[str, ...] = ()
     detect_faces: bool = True
+    threshold: Threshold | None = None
     deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recognized:
-    """A face and the subjects it resembles most, best first."""
+    """A face and the subjects it resembles most, best first; it is unknown when there are none."""
 
     face: Face
     matches: list[Match]
@@ -86,12 +94,19 @@ class Recognition:
     # Pictures
 
     def recognize(self, service: Service, data: bytes, options: Options) -> list[Recognized]:
-        """Return each face with its most similar subjects of the service's collection."""
+        """Return each face with its most similar subjects of the service's collection.
+
+        Subjects below the threshold, if there is one, are left out.
+        """
+        least = self._least_similarity(service, options)
         faces = self._embedded_faces(self._decoder.decode(data), options)
         matches = self._collections.get(service.id).search(
             _matrix(faces), options.prediction_count, options.deadline
         )
-        return [Recognized(face, found) for face, found in zip(faces, matches, strict=True)]
+        return [
+            Recognized(face, _reaching(least, found))
+            for face, found in zip(faces, matches, strict=True)
+        ]
 
     def verify_example(
         self, service: Service, image_id: UUID, data: bytes, options: Options
@@ -138,11 +153,16 @@ class Recognition:
     def recognize_embeddings(
         self, service: Service, embeddings: Sequence[Sequence[float]], options: Options
     ) -> list[list[Match]]:
-        """Return the most similar subjects for each embedding, in the order of the input."""
+        """Return the most similar subjects for each embedding, in the order of the input.
+
+        Subjects below the threshold, if there is one, are left out.
+        """
+        least = self._least_similarity(service, options)
         matrix = self._checked_embeddings(embeddings)
-        return self._collections.get(service.id).search(
+        matches = self._collections.get(service.id).search(
             matrix, options.prediction_count, options.deadline
         )
+        return [_reaching(least, found) for found in matches]
 
     def verify_embeddings_with_example(
         self, service: Service, image_id: UUID, embeddings: Sequence[Sequence[float]]
@@ -238,6 +258,15 @@ class Recognition:
         with suppress(KnownfaceError):
             self._collections.refresh(service.id)
 
+    def _least_similarity(self, service: Service, options: Options) -> float:
+        """Return the similarity from which a subject is named; at 0 the nearest one always is."""
+        threshold = options.threshold or service.threshold
+        if threshold is None:
+            return 0.0
+        if threshold.max_fmr is not None:
+            return self.pipeline.embedder.similarity_at(threshold.max_fmr)
+        return threshold.similarity or 0.0
+
     def _embedded_faces(self, image: Image, options: Options) -> list[Face]:
         faces = self.pipeline.analyze(
             image,
@@ -300,6 +329,11 @@ class Recognition:
         return matrix.astype(np.float32)
 
 
+def rounded(value: float) -> float:
+    """Round half-up to 5 decimals, as CompreFace does, on the digits that Python would print."""
+    return float(Decimal(repr(float(value))).quantize(_FIVE_DECIMALS, ROUND_HALF_UP))
+
+
 def checked_name(name: str) -> str:
     """Return a subject's name in Unicode's composed form, or say why it cannot be one."""
     name = unicodedata.normalize("NFC", name)
@@ -311,6 +345,11 @@ def checked_name(name: str) -> str:
     if categories & {"Cc", "Cs"}:
         raise InvalidRequest("The name cannot contain control characters")
     return name
+
+
+def _reaching(least: float, matches: list[Match]) -> list[Match]:
+    # As answers show it: the similarity that somebody reads there is a threshold that lets it pass.
+    return [match for match in matches if rounded(match.similarity) >= least]
 
 
 def _with_calculator(plugins: Sequence[str]) -> list[str]:

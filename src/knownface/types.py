@@ -10,6 +10,7 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -83,6 +84,70 @@ class Calibration:
         return (math.tanh((self.c0 - distance) * self.c1) + 1.0) / 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class FalseMatchRates:
+    """How many of a model's comparisons of two strangers reach a similarity: (similarity, rate).
+
+    From row to row the similarity rises and the rate falls, else ValueError. Between them, and from
+    (0, 1) to the first row, the logarithm of the rate is linear. Beyond the last row nothing was
+    measured, and no smaller rate is claimed than its.
+    """
+
+    rows: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.rows or not all(
+            s < t <= 1 and p > q > 0 for (s, p), (t, q) in pairwise(self._knots)
+        ):
+            raise ValueError("similarities must rise, above 0, while their rates fall, below 1")
+
+    @property
+    def least(self) -> float:
+        """The smallest rate that was measured."""
+        return self.rows[-1][1]
+
+    def rate(self, similarity: float) -> float:
+        """Return the share of strangers who reach this similarity; `least` where few are left."""
+        for (start, above), (end, below) in pairwise(self._knots):
+            if similarity < end:
+                share = (max(0.0, similarity) - start) / (end - start)
+                return max(below, above * math.pow(below / above, share))
+        return self.least
+
+    def similarity(self, rate: float) -> float:
+        """Return the similarity that this share of strangers reaches; ValueError below `least`."""
+        for (start, above), (end, below) in pairwise(self._knots):
+            if rate > below:
+                share = math.log(min(1.0, rate) / above) / math.log(below / above)
+                return start + (end - start) * share
+        if rate < self.least:
+            raise ValueError(f"no similarity is known to be reached by so few as {rate:g}")
+        return self.rows[-1][0]
+
+    @property
+    def _knots(self) -> tuple[tuple[float, float], ...]:
+        return ((0.0, 1.0), *self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """From when on a subject is recognised: one of a least similarity and a false match rate.
+
+    `similarity` lies in 0..1, `max_fmr` above 0 and up to 1; ValueError for another, both or none.
+    """
+
+    similarity: float | None = None
+    max_fmr: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.similarity is None) == (self.max_fmr is None):
+            raise ValueError("a threshold is either a similarity or a false match rate")
+        if self.similarity is not None and not 0 <= self.similarity <= 1:
+            raise ValueError("a similarity lies between 0 and 1")
+        if self.max_fmr is not None and not 0 < self.max_fmr <= 1:
+            raise ValueError("a false match rate lies above 0 and is 1 at most")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
     """A face as a unit vector, float32 [D], together with the name of the model that made it."""
@@ -117,12 +182,17 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What an API key opens: a face collection, or one stateless use (detection, verification)."""
+    """What an API key opens: a face collection, or one stateless use (detection, verification).
+
+    Subjects that do not reach the `threshold` of a collection are unknown, unless a request says
+    otherwise; without one the most similar subject is always named.
+    """
 
     id: int
     application: str
     name: str
     type: ServiceType
+    threshold: Threshold | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,14 @@ def test_similarities_mean_these_false_match_rates(pipeline: Pipeline) -> None:
         print(f"rate {rate:g}: similarity {pipeline.calibration.similarity(cosine):.3f}")
 
     assert np.mean(strangers >= cosine_of(pipeline, 0.5)) < 5e-3
+    rates = pipeline.embedder.false_matches
+    assert rates is not None
+    for similarity, rate in rates.rows:
+        measured = float(np.mean(strangers >= cosine_of(pipeline, similarity)))
+        assert rate == pytest.approx(measured, rel=0.02), similarity
+    for similarity in (0.35, 0.45, 0.55, 0.65, 0.775, 0.825, 0.875, 0.925):
+        measured = float(np.mean(strangers >= cosine_of(pipeline, similarity)))
+        assert rates.rate(similarity) == pytest.approx(measured, rel=0.06), similarity
 
 
 def cosine_of(pipeline: Pipeline, similarity: float) -> float:

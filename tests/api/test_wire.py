@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from knownface.api import wire
 from knownface.api.answers import json_answer
-from knownface.api.wire import View, rounded
+from knownface.api.wire import View
+from knownface.recognition import rounded
 from knownface.types import Box, Example, Face, Page
 
 BOX = Box(1.9, 2.1, 30.999, 40.0, 0.123455)

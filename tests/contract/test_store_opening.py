@@ -10,9 +10,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
@@ -21,9 +24,11 @@ import knownface.store.migrations as migrations
 from databases import PostgresServer
 from knownface.errors import ConfigurationError, KnownfaceError, Unavailable
 from knownface.store import Store
+from knownface.store.engines import open_database
 from knownface.store.migrations import HEAD, VERSION_TABLE
 from knownface.store.tables import metadata
-from stored import face, make_service
+from knownface.types import Service, ServiceType, Threshold
+from stored import digest, face, make_service
 
 
 def refusal(url: str) -> str:
@@ -48,6 +53,63 @@ def test_migrations_make_exactly_the_tables_of_the_program(empty_database_url: s
 def test_the_newest_step_is_the_one_the_program_knows() -> None:
     steps = ScriptDirectory(str(Path(migrations.__file__).parent))
     assert steps.get_current_head() == HEAD
+
+
+def first_tables(url: str) -> None:
+    """Make the database that the first version of the program made, with an enrolled face."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    moment = "'2026-01-01 00:00:00'"
+    rows = [
+        f"application (name, name_key, created_at) VALUES ('Acme', :name, {moment})",
+        "service (application_id, name, name_key, type, revision, log_floor, created_at) "
+        f"VALUES (1, 'door', :name, 'recognition', 1, 0, {moment})",
+        f"api_key (service_id, digest, created_at) VALUES (1, :digest, {moment})",
+        f"subject (service_id, name, name_key, created_at) VALUES (1, 'Ada', :name, {moment})",
+        "example (image_id, service_id, subject_id, model, created_at) "
+        f"VALUES (:image_id, 1, 1, 'tiny', {moment})",
+        "embedding (example_key, padding, vector) VALUES (1, :nothing, :vector)",
+    ]
+    values = {
+        "name": b"key",
+        "digest": digest("key"),
+        "image_id": UUID(int=7).hex,
+        "nothing": b"",
+        "vector": face(1).vector.tobytes(),
+    }
+    database = open_database(url, 2)
+    with database.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for row in rows:
+            used = {name: value for name, value in values.items() if f":{name}" in row}
+            connection.execute(text(f"INSERT INTO {row}"), used)
+    database.close()
+
+
+def test_a_database_of_the_first_version_is_upgraded_with_all_it_holds(
+    empty_database_url: str,
+) -> None:
+    first_tables(empty_database_url)
+    store = Store.open(empty_database_url)
+    with store.begin() as tx:
+        service = tx.service_by_key(digest("key"))
+        assert service == Service(1, "Acme", "door", ServiceType.RECOGNITION, threshold=None)
+        stored = tx.embedding(service.id, UUID(int=7))
+        assert stored is not None
+        assert (stored[0].subject, stored[1].vector.tolist()) == ("Ada", face(1).vector.tolist())
+        tx.set_threshold(service.id, Threshold(max_fmr=1e-4))
+        context = MigrationContext.configure(
+            tx.connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert compare_metadata(context, metadata) == []
+    store.close()
+    again = Store.open(empty_database_url)
+    with again.snapshot() as tx:
+        (service,) = tx.services()
+        assert service.threshold == Threshold(max_fmr=1e-4)
+    again.close()
 
 
 def test_what_was_written_is_there_when_it_is_opened_again(empty_database_url: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 
 from knownface.errors import ApplicationNotFound, KnownfaceError, NameTaken, ServiceNotFound
 from knownface.store import Store
-from knownface.types import Application, Service, ServiceType
+from knownface.types import Application, Service, ServiceType, Threshold
 from stored import digest, face, make_service
 
 
@@ -117,6 +117,34 @@ def test_a_replaced_key_opens_nothing_any_more(store: Store, application: Applic
         assert tx.service_by_key(digest("old")) is None
         assert tx.service_by_key(digest("new")) == service
         assert tx.service_by_key(digest("of another")) == other
+
+
+@pytest.mark.parametrize("threshold", [None, Threshold(0.1), Threshold(0.0), Threshold(None, 1e-7)])
+def test_a_threshold_is_kept_to_the_last_digit(
+    store: Store, application: Application, threshold: Threshold | None
+) -> None:
+    with store.begin() as tx:
+        made = tx.create_service(
+            application, "door", ServiceType.RECOGNITION, digest("key"), threshold
+        )
+    other = create(store, application, "gate", "of another")
+    with store.snapshot() as tx:
+        assert tx.services() == [made, other]
+        assert tx.service_by_key(digest("key")) == made
+    assert (made.threshold, other.threshold) == (threshold, None)
+
+
+def test_a_threshold_is_replaced_as_a_whole(store: Store, application: Application) -> None:
+    service, other = (create(store, application, name, f"key {name}") for name in ("a", "b"))
+    for threshold in (Threshold(0.5), Threshold(max_fmr=0.001), None):
+        with store.begin() as tx:
+            tx.set_threshold(service.id, threshold)
+        with store.snapshot() as tx:
+            assert [one.threshold for one in tx.services()] == [threshold, None]
+    with store.begin() as tx:
+        tx.delete_service(other.id)
+    with pytest.raises(ServiceNotFound), store.begin() as tx:
+        tx.set_threshold(other.id, None)
 
 
 def test_what_is_gone_cannot_be_deleted_or_used(store: Store, application: Application) -> None:

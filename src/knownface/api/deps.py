@@ -243,10 +243,11 @@ TwoPictures = Annotated[Submission, Depends(_pictures("source_image", "target_im
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a client asks of the faces in a picture."""
+    """What a client asks of a request about faces."""
 
     options: Options
     status: bool = False
+    image_id: bool = False
 
     @classmethod
     def of(cls, parameters: Parameters, deadline: float) -> Asked:
@@ -262,18 +263,36 @@ class Asked:
     @classmethod
     def of_recognition(cls, parameters: Parameters, deadline: float) -> Asked:
         """Read these and the ones that only recognition takes (InvalidRequest)."""
-        asked = cls.of(parameters, deadline)
+        asked = cls.of(parameters, deadline)._searching(parameters)
+        detect_faces = parameters.flag("detect_faces", default=True)
+        return replace(asked, options=replace(asked.options, detect_faces=detect_faces))
+
+    @classmethod
+    def of_embeddings(
+        cls, parameters: Parameters, deadline: float, *, search: bool = False
+    ) -> Asked:
+        """Read the parameters of a call with embeddings, of a `search` among them or not."""
+        asked = cls(Options(deadline=deadline), parameters.flag("status", default=False))
+        return asked._searching(parameters) if search else asked
+
+    def _searching(self, parameters: Parameters) -> Asked:
         options = replace(
-            asked.options,
+            self.options,
             prediction_count=parameters.integer("prediction_count", 1, least=1),
-            detect_faces=parameters.flag("detect_faces", default=True),
+            threshold=parameters.threshold(),
         )
-        return replace(asked, options=options)
+        return replace(self, options=options, image_id=parameters.flag("image_id", default=False))
 
     def view(self, app: App, *, round_probability: bool = True) -> View:
-        """Return how these faces are to be shown."""
-        plugins = app.pipeline.plugins
-        return View(plugins, self.options.plugins, self.status, round_probability)
+        """Return how the answer is to be shown."""
+        return View(
+            app.pipeline.plugins,
+            self.options.plugins,
+            self.status,
+            round_probability,
+            app.pipeline.embedder.false_matches,
+            self.image_id,
+        )
 
     def versions(self, app: App, *, calculator: bool = True) -> dict[str, str] | None:
         """Return `plugins_versions`, None when they were not asked for."""

@@ -55,7 +55,12 @@ _PLUGINS: Final = _query(
 _STATUS: Final = _query(
     "status",
     {"type": "boolean", "default": False},
-    "Tell the time each plugin took and its version.",
+    "Tell the time each plugin took and its version, and of each similarity the false match rate.",
+)
+_RATES: Final = _query(
+    "status",
+    {"type": "boolean", "default": False},
+    "Tell of each similarity the false match rate.",
 )
 _COUNT: Final = _query(
     "prediction_count",
@@ -67,6 +72,26 @@ _DETECT: Final = _query(
     {"type": "boolean", "default": True},
     "False: take the whole picture as one face.",
 )
+_SEARCH_QUERY: Final = [
+    _COUNT,
+    _query(
+        "similarity_threshold",
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "Name only subjects at least this similar: no subject means unknown. It stands in the "
+        "place of the service's own threshold; without either the most similar is always named.",
+    ),
+    _query(
+        "max_fmr",
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "examples": [0.0001]},
+        "The same as a false match rate: the similarity that this share of strangers reaches, by "
+        "the table of the model. Not together with `similarity_threshold`.",
+    ),
+    _query(
+        "image_id",
+        {"type": "boolean", "default": False},
+        "Tell of each subject the id of its most similar example.",
+    ),
+]
 _SUBJECT: Final = _query("subject", {"type": "string"}, "The subject's name; all when absent.")
 _PICTURE_QUERY: Final = [_LIMIT, _THRESHOLD, _PLUGINS, _STATUS]
 
@@ -202,7 +227,7 @@ DELETE_EXAMPLE: Final = _operation(schemas.Example, _EXAMPLE, errors=_OF_EXAMPLE
 RECOGNIZE: Final = _operation(
     schemas.Recognition,
     {"result": [{**_FACE, "subjects": [_MATCH]}], **_VERSIONS},
-    query=[*_PICTURE_QUERY, _COUNT, _DETECT],
+    query=[*_PICTURE_QUERY, *_SEARCH_QUERY, _DETECT],
     body=_pictures("file"),
     errors=_PICTURE,
 )
@@ -240,19 +265,21 @@ _VERIFIED: Final = {"result": [{"embedding": _VECTOR, "similarity": 0.55988}]}
 RECOGNIZE_EMBEDDINGS: Final = _operation(
     schemas.RecognizedEmbeddings,
     {"result": [{"embedding": _VECTOR, "similarities": [_MATCH]}]},
-    query=[_COUNT],
+    query=[*_SEARCH_QUERY, _RATES],
     body=_json(schemas.Embeddings, {"embeddings": [_VECTOR]}),
     errors=_GUARDED,
 )
 VERIFY_EMBEDDINGS_WITH_EXAMPLE: Final = _operation(
     schemas.VerifiedEmbeddings,
     _VERIFIED,
+    query=[_RATES],
     body=_json(schemas.Embeddings, {"embeddings": [_VECTOR]}),
     errors=_OF_EXAMPLE,
 )
 VERIFY_EMBEDDINGS: Final = _operation(
     schemas.VerifiedEmbeddings,
     _VERIFIED,
+    query=[_RATES],
     body=_json(schemas.SourceAndTargets, {"source": _VECTOR, "targets": [_VECTOR]}),
     errors=_GUARDED,
 )

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from knownface.errors import InvalidRequest, MissingParameter
+from knownface.types import Threshold
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
@@ -68,6 +69,15 @@ class Parameters:
         if not _DECIMAL.fullmatch(value) or not 0.0 <= float(value) <= 1.0:
             raise InvalidRequest(f"{name} should be a number between 0.0 and 1.0")
         return float(value)
+
+    def threshold(self) -> Threshold | None:
+        """Return `similarity_threshold` or `max_fmr`, whichever was sent, None for neither."""
+        similarity, rate = self.probability("similarity_threshold"), self.probability("max_fmr")
+        if similarity is not None and rate is not None:
+            raise InvalidRequest("Send either similarity_threshold or max_fmr, not both")
+        if rate == 0.0:
+            raise InvalidRequest("max_fmr should be greater than 0.0")
+        return None if similarity is None and rate is None else Threshold(similarity, rate)
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a truth value, written in any of the ways that CompreFace takes."""

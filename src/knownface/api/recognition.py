@@ -11,7 +11,6 @@ from knownface.api import openapi, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embeddings_of, fields_of
 from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep
-from knownface.recognition import Options
 
 router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
 
@@ -50,13 +49,13 @@ async def verify_example(
 async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Response:
     """Find the subjects that each embedding resembles most."""
     document = await turn.json()
-    count = turn.query.integer("prediction_count", 1, least=1)
-    options = Options(prediction_count=count, deadline=turn.deadline)
+    asked = Asked.of_embeddings(turn.query, turn.deadline, search=True)
 
     def work() -> Response:
+        app = turn.app
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
-        matches = turn.app.recognition.recognize_embeddings(service, sent, options)
-        return json_answer(wire.recognized_embeddings(sent, matches))
+        matches = app.recognition.recognize_embeddings(service, sent, asked.options)
+        return json_answer(wire.recognized_embeddings(sent, matches, asked.view(app)))
 
     return await turn.use(work)
 
@@ -67,10 +66,12 @@ async def verify_embeddings_with_example(
 ) -> Response:
     """Compare embeddings with one example, the most similar first."""
     document = await turn.json()
+    asked = Asked.of_embeddings(turn.query, turn.deadline)
 
     def work() -> Response:
+        app = turn.app
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
-        ranked = turn.app.recognition.verify_embeddings_with_example(service, image_id, sent)
-        return json_answer(wire.verified_embeddings(sent, ranked))
+        ranked = app.recognition.verify_embeddings_with_example(service, image_id, sent)
+        return json_answer(wire.verified_embeddings(sent, ranked, asked.view(app)))
 
     return await turn.use(work)

@@ -5,9 +5,15 @@ An attribute that was not asked for, or could not be found, is absent; it is nev
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_RATE: Final = (
+    "With `status=true`, where the model has been measured: the share of comparisons of two "
+    "strangers that reach this similarity. Beyond what was measured it is an upper bound."
+)
 
 
 class Schema(BaseModel):
@@ -66,19 +72,28 @@ class Face(Schema):
 class Match(Schema):
     subject: str
     similarity: float = Field(description="0 to 1; 0.5 parts same from different people.")
+    false_match_rate: float | None = Field(None, description=_RATE)
+    image_id: UUID | None = Field(
+        None, description="With `image_id=true`: the subject's example that is most similar."
+    )
 
 
 class RecognizedFace(Face):
-    subjects: list[Match] = Field(description="Best first, `prediction_count` of them at most.")
+    subjects: list[Match] = Field(
+        description="Best first, `prediction_count` of them at most; with a threshold only those "
+        "that reach it: none means unknown."
+    )
 
 
 class ExampleComparedFace(Face):
     subject: str = Field(description="The subject of the example.")
     similarity: float
+    false_match_rate: float | None = Field(None, description=_RATE)
 
 
 class ComparedFace(Face):
     similarity: float
+    false_match_rate: float | None = Field(None, description=_RATE)
 
 
 class WithVersions(Schema):
@@ -117,7 +132,7 @@ class SourceAndTargets(Schema):
 
 class RecognizedEmbedding(Schema):
     embedding: list[float] = Field(description="As it was sent.")
-    similarities: list[Match]
+    similarities: list[Match] = Field(description="As `subjects` of a recognised face.")
 
 
 class RecognizedEmbeddings(Schema):
@@ -127,6 +142,7 @@ class RecognizedEmbeddings(Schema):
 class VerifiedEmbedding(Schema):
     embedding: list[float] = Field(description="As it was sent.")
     similarity: float
+    false_match_rate: float | None = Field(None, description=_RATE)
 
 
 class VerifiedEmbeddings(Schema):

@@ -33,12 +33,13 @@ async def verify(turn: TurnDep, _: VerificationService, sent: TwoPictures) -> Re
 async def verify_embeddings(turn: TurnDep, _: VerificationService) -> Response:
     """Compare a source embedding with target embeddings, the most similar first."""
     document = await turn.json()
+    asked = Asked.of_embeddings(turn.query, turn.deadline)
 
     def work() -> Response:
-        fields = fields_of(document)
+        app, fields = turn.app, fields_of(document)
         source = embedding_of(fields.get("source"), "source")
         targets = embeddings_of(fields.get("targets"), "targets")
-        ranked = turn.app.recognition.verify_embeddings(source, targets)
-        return json_answer(wire.verified_embeddings(targets, ranked))
+        ranked = app.recognition.verify_embeddings(source, targets)
+        return json_answer(wire.verified_embeddings(targets, ranked, asked.view(app)))
 
     return await turn.use(work)

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
 
-from knownface.recognition import Compared, Recognized
-from knownface.types import Box, Example, Face, Match, Page
+from knownface.recognition import Compared, Recognized, rounded
+from knownface.types import Box, Example, Face, FalseMatchRates, Match, Page
 from knownface.vision.pipeline import CALCULATOR
 from knownface.vision.plugins import Plugin
 
 Json = dict[str, object]
 
-_FIVE_DECIMALS: Final = Decimal("0.00001")
-
-
-def rounded(value: float) -> float:
-    """Round half-up to 5 decimals, as CompreFace does, on the digits that Python would print."""
-    return float(Decimal(repr(float(value))).quantize(_FIVE_DECIMALS, ROUND_HALF_UP))
-
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How the faces of one answer are shown: which attributes, whether times too, how exact."""
+    """How one answer is shown: which attributes, how exact, whether with what `status` adds."""
 
     plugins: Mapping[str, Plugin] = field(default_factory=dict)
     asked: Collection[str] = ()
     status: bool = False
     round_probability: bool = True
+    rates: FalseMatchRates | None = None
+    image_id: bool = False
 
     def face(self, face: Face) -> Json:
         """Return the attributes that were asked for and found, the box and (status) the times."""
@@ -40,6 +33,19 @@ class View:
         }
         times: Json = {"execution_time": self._times(face)} if self.status else {}
         return found | {"box": self._box(face.box)} | times
+
+    def similarity(self, value: float) -> Json:
+        """Return a similarity and (status) how many strangers reach what is shown of it."""
+        shown = rounded(value)
+        if not self.status or self.rates is None:
+            return {"similarity": shown}
+        # Three digits are more than any table is sure of.
+        return {"similarity": shown, "false_match_rate": float(f"{self.rates.rate(shown):.3g}")}
+
+    def match(self, match: Match) -> Json:
+        """Return a subject with its similarity and (image_id) the example it is seen in."""
+        example: Json = {"image_id": str(match.image_id)} if self.image_id else {}
+        return {"subject": match.subject} | self.similarity(match.similarity) | example
 
     def _box(self, box: Box) -> Json:
         probability = float(box.probability)
@@ -62,7 +68,7 @@ def recognition(
 ) -> Json:
     """Answer of `recognition/recognize`."""
     result = [
-        view.face(one.face) | {"subjects": [_match(match) for match in one.matches]}
+        view.face(one.face) | {"subjects": [view.match(match) for match in one.matches]}
         for one in found
     ]
     return {"result": result} | _versions(versions)
@@ -73,7 +79,7 @@ def example_verification(
 ) -> Json:
     """Answer of `recognition/faces/{image_id}/verify`."""
     result = [
-        view.face(one.face) | {"subject": example.subject, "similarity": rounded(one.similarity)}
+        view.face(one.face) | {"subject": example.subject} | view.similarity(one.similarity)
         for one in compared
     ]
     return {"result": result} | _versions(versions)
@@ -88,30 +94,30 @@ def verification(
     source: Face, compared: Iterable[Compared], view: View, versions: Mapping[str, str] | None
 ) -> Json:
     """Answer of `verification/verify`: one element, which also holds the versions."""
-    matches = [view.face(one.face) | {"similarity": rounded(one.similarity)} for one in compared]
+    matches = [view.face(one.face) | view.similarity(one.similarity) for one in compared]
     one: Json = {"source_image_face": view.face(source), "face_matches": matches}
     return {"result": [one | _versions(versions)]}
 
 
 def recognized_embeddings(
-    embeddings: Sequence[Sequence[float]], matches: Sequence[Sequence[Match]]
+    embeddings: Sequence[Sequence[float]], matches: Sequence[Sequence[Match]], view: View
 ) -> Json:
     """Answer of `recognition/embeddings/recognize`: each embedding as it was sent, in order."""
     return {
         "result": [
-            {"embedding": embedding, "similarities": [_match(match) for match in found]}
+            {"embedding": embedding, "similarities": [view.match(match) for match in found]}
             for embedding, found in zip(embeddings, matches, strict=True)
         ]
     }
 
 
 def verified_embeddings(
-    embeddings: Sequence[Sequence[float]], ranked: Iterable[tuple[int, float]]
+    embeddings: Sequence[Sequence[float]], ranked: Iterable[tuple[int, float]], view: View
 ) -> Json:
     """Answer of the `embeddings … verify` calls: each embedding as sent, most similar first."""
     return {
         "result": [
-            {"embedding": embeddings[position], "similarity": rounded(similarity)}
+            {"embedding": embeddings[position]} | view.similarity(similarity)
             for position, similarity in ranked
         ]
     }
@@ -131,10 +137,6 @@ def page(one: Page) -> Json:
         "total_pages": -(-one.total // one.size),
         "total_elements": one.total,
     }
-
-
-def _match(match: Match) -> Json:
-    return {"subject": match.subject, "similarity": rounded(match.similarity)}
 
 
 def _versions(versions: Mapping[str, str] | None) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ from knownface.cli import output
 from knownface.cli.run import Failure, with_settings
 from knownface.errors import KnownfaceError, ServiceNotFound
 from knownface.settings import Settings
-from knownface.types import Service, ServiceType
+from knownface.types import Service, ServiceType, Threshold
 
 if TYPE_CHECKING:
     from knownface.api.wire import Json, View
@@ -41,13 +41,8 @@ class Answer:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _files = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
-_threshold = click.option(
-    "--threshold",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Similarity from which two faces count as one person in the table and the drawing.",
-)
+# What parts same from different people, where nobody says otherwise.
+SAME_PERSON: Final = 0.5
 
 
 def _common(command: Command) -> Command:
@@ -101,7 +96,12 @@ class Asked:
     type=click.IntRange(1),
     help="Most similar subjects for each face.",
 )
-@_threshold
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Similarity from which a face counts as known, instead of the service's own threshold; "
+    "where there is neither, 0.5 in the table and the drawing.",
+)
 @_common
 @with_settings(*SETTINGS, "database_url")
 def recognize(
@@ -110,7 +110,7 @@ def recognize(
     service_name: str | None,
     application: str,
     prediction_count: int,
-    threshold: float,
+    threshold: float | None,
     **asked: object,
 ) -> None:
     """Tell who is in pictures, by the faces that a recognition service of the data folder knows.
@@ -126,11 +126,16 @@ def recognize(
     options = common.options(prediction_count)
     with _app(settings) as app:
         service = _service(app, application, service_name)
+        least = SAME_PERSON if threshold is None else threshold
+        if service.threshold is not None:
+            least = 0.0  # what its threshold lets pass is known
+            if threshold is not None:
+                options = replace(options, threshold=Threshold(threshold))
 
         def answer(data: bytes) -> Answer:
             found = app.recognition.recognize(service, data, options)
             document = wire.recognition(found, _view(app, common), _versions(app, common))
-            return Answer(document, *_recognized(found, threshold))
+            return Answer(document, *_recognized(found, least))
 
         columns = ("file", "face", "probability", "subject", "similarity", "verdict")
         _each(app, files, common, columns, answer)
@@ -166,7 +171,13 @@ def detect(settings: Settings, files: tuple[Path, ...], **asked: object) -> None
 @click.command(short_help="Tell whether two pictures show one person, without a server.")
 @click.argument("source", type=_FILE)
 @click.argument("target", type=_FILE)
-@_threshold
+@click.option(
+    "--threshold",
+    default=SAME_PERSON,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Similarity from which two faces count as one person in the table and the drawing.",
+)
 @_common
 @with_settings(*SETTINGS)
 def verify(
@@ -228,7 +239,8 @@ def _service(app: App, application: str, name: str | None) -> Service:
 def _view(app: App, asked: Asked, *, rounded: bool = True) -> View:
     from knownface.api.wire import View
 
-    return View(app.pipeline.plugins, asked.options().plugins, asked.status, rounded)
+    rates = app.pipeline.embedder.false_matches
+    return View(app.pipeline.plugins, asked.options().plugins, asked.status, rounded, rates)
 
 
 def _versions(app: App, asked: Asked, *, calculator: bool = True) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,13 @@ import click
 from knownface.cli import output
 from knownface.cli.run import with_settings
 from knownface.settings import Settings
-from knownface.types import Service, ServiceType
+from knownface.types import Service, ServiceType, Threshold
 
 if TYPE_CHECKING:
     from knownface.accounts import Accounts
 
 STORE = ("data", "database_url")
+MODEL = ("models_dir", "embedder")  # whose table of false match rates is asked
 
 
 def _named(command: Callable[..., None]) -> Callable[..., None]:
@@ -30,13 +31,27 @@ def _named(command: Callable[..., None]) -> Callable[..., None]:
     return named(application(command))
 
 
+def _with_threshold(command: Callable[..., None]) -> Callable[..., None]:
+    similarity = click.option(
+        "--similarity-threshold",
+        type=click.FloatRange(0, 1),
+        help="Similarity that a subject has to reach; below it a face is unknown.",
+    )
+    rate = click.option(
+        "--max-fmr",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="The same as a false match rate, such as 1e-4, by the table of the model.",
+    )
+    return similarity(rate(command))
+
+
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 _own_key = click.option("--key", metavar="UUID", help="Key to use; without it one is made.")
 
 
-@click.group(short_help="Create and delete services, renew their API keys.")
+@click.group(short_help="Create, change and delete services, renew their API keys.")
 def service() -> None:
-    """Create, list and delete services, and renew their API keys.
+    """Create, list, change and delete services, and renew their API keys.
 
     A service is what an API key opens: a face collection (recognition), or the right to detect or
     to verify. Works while a server runs on the same data folder, and takes effect at once.
@@ -53,20 +68,32 @@ def service() -> None:
 )
 @_named
 @_own_key
+@_with_threshold
 @_as_json
-@with_settings(*STORE)
+@with_settings(*STORE, *MODEL)
 def create(
-    settings: Settings, kind: str, name: str, application: str, key: str | None, as_json: bool
+    settings: Settings,
+    kind: str,
+    name: str,
+    application: str,
+    key: str | None,
+    similarity_threshold: float | None,
+    max_fmr: float | None,
+    as_json: bool,
 ) -> None:
     """Create a service and print its key, once: only its digest is kept.
 
     \b
     Examples:
       knownface service create --type recognition --name door
+      knownface service create --type recognition --name gate --max-fmr 1e-4
       knownface service create --type detection --name cam --application home --json
     """
+    threshold = _threshold(settings, similarity_threshold, max_fmr)
     with _accounts(settings) as accounts:
-        made, key = accounts.create_service(application, name, ServiceType(kind), key)
+        made, key = accounts.create_service(
+            application, name, ServiceType(kind), key, threshold=threshold
+        )
     _print_key(made, key, as_json)
 
 
@@ -76,13 +103,46 @@ def create(
 def list_(settings: Settings, as_json: bool) -> None:
     """List all services, without their keys, which nobody can read any more."""
     with _accounts(settings) as accounts:
-        rows = [(one.application, one.name, one.type.value) for one in accounts.services()]
-    if as_json:
-        output.json([dict(zip(("application", "name", "type"), row, strict=True)) for row in rows])
-    elif rows:
-        output.table(("application", "service", "type"), rows)
+        services = accounts.services()
+    if services or as_json:
+        _print(services, as_json)
     else:
         click.echo("There is no service yet: `knownface serve` creates one of each type.")
+
+
+@service.command()
+@_named
+@_with_threshold
+@click.option("--no-threshold", is_flag=True, help="Always name the most similar subject again.")
+@_as_json
+@with_settings(*STORE, *MODEL)
+def update(
+    settings: Settings,
+    name: str,
+    application: str,
+    similarity_threshold: float | None,
+    max_fmr: float | None,
+    no_threshold: bool,
+    as_json: bool,
+) -> None:
+    """Change from when on a recognition service takes a face for a subject's.
+
+    \b
+    Examples:
+      knownface service update --name door --similarity-threshold 0.8
+      knownface service update --name door --max-fmr 1e-4
+      knownface service update --name door --no-threshold
+    """
+    given = (similarity_threshold is not None, max_fmr is not None, no_threshold)
+    if sum(given) != 1:
+        raise click.UsageError("Give one of --similarity-threshold, --max-fmr and --no-threshold.")
+    threshold = _threshold(settings, similarity_threshold, max_fmr)
+    with _accounts(settings) as accounts:
+        changed = accounts.set_threshold(application, name, threshold)
+    if as_json:
+        output.json(_document(changed))
+    else:
+        _print([changed], as_json)
 
 
 @service.command()
@@ -125,6 +185,51 @@ def _accounts(settings: Settings) -> Iterator[Accounts]:
         yield Accounts(store)
     finally:
         store.close()
+
+
+def _threshold(
+    settings: Settings, similarity: float | None, max_fmr: float | None
+) -> Threshold | None:
+    """Return the threshold asked for, which the model in use has to know the meaning of."""
+    if similarity is None and max_fmr is None:
+        return None
+    try:
+        threshold = Threshold(similarity, max_fmr)
+    except ValueError as error:  # both of them, or not a number
+        raise click.UsageError(f"--similarity-threshold, --max-fmr: {error}.") from None
+    if threshold.max_fmr is not None:
+        from knownface.vision.catalog import Catalog
+
+        catalog = Catalog.load(settings.models_dir)
+        catalog.spec(settings.embedder).similarity_at(threshold.max_fmr)
+    return threshold
+
+
+def _print(services: Sequence[Service], as_json: bool) -> None:
+    if as_json:
+        output.json([_document(one) for one in services])
+        return
+    rows = [(one.application, one.name, one.type.value, _shown(one.threshold)) for one in services]
+    output.table(("application", "service", "type", "threshold"), rows)
+
+
+def _document(service: Service) -> dict[str, object]:
+    threshold = service.threshold
+    return {
+        "application": service.application,
+        "name": service.name,
+        "type": service.type.value,
+        "similarity_threshold": threshold and threshold.similarity,
+        "max_fmr": threshold and threshold.max_fmr,
+    }
+
+
+def _shown(threshold: Threshold | None) -> str:
+    if threshold is None:
+        return "-"
+    if threshold.max_fmr is not None:
+        return f"false match rate {threshold.max_fmr:g}"
+    return f"similarity {threshold.similarity:g}"
 
 
 def _print_key(service: Service, key: str, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -96,6 +97,9 @@ service = Table(
     # The change log knows every revision above this one.
     Column("log_floor", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # From when on a face is a subject's: at most one of them is set.
+    Column("similarity_threshold", Double),
+    Column("max_fmr", Double),
     UniqueConstraint("application_id", "name_key"),
     CheckConstraint("type IN ('recognition', 'detection', 'verification')", name="type"),
     sqlite_autoincrement=True,

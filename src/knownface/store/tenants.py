@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select, update
 
 from knownface.errors import ApplicationNotFound, NameTaken, ServiceNotFound
 from knownface.store.names import name_key, normalized
 from knownface.store.queries import Queries, now
 from knownface.store.tables import api_key, application, service
-from knownface.types import Application, Service, ServiceType
+from knownface.types import Application, Service, ServiceType, Threshold
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Row
 
 _services = select(
-    service.c.id, application.c.name.label("application"), service.c.name, service.c.type
+    service.c.id,
+    application.c.name.label("application"),
+    service.c.name,
+    service.c.type,
+    service.c.similarity_threshold,
+    service.c.max_fmr,
 ).join_from(service, application)
 
 
@@ -56,7 +66,12 @@ class Tenants(Queries):
         self.erased = True
 
     def create_service(
-        self, parent: Application, name: str, type: ServiceType, key_digest: bytes
+        self,
+        parent: Application,
+        name: str,
+        type: ServiceType,
+        key_digest: bytes,
+        threshold: Threshold | None = None,
     ) -> Service:
         """Make a service with its first key. NameTaken when its application has that name."""
         name = normalized(name)
@@ -77,22 +92,20 @@ class Tenants(Queries):
                 "revision": 0,
                 "log_floor": 0,
                 "created_at": now(),
+                **_columns(threshold),
             },
         )
         if number is None:
             raise NameTaken(f"The application {parent.name} has a service named {name} already.")
         self._add_key(number, key_digest)
-        return Service(number, parent.name, name, type)
+        return Service(number, parent.name, name, type, threshold)
 
     def services(self, application_id: int | None = None) -> list[Service]:
         """The services of one application or of all, oldest first."""
         statement = _services.order_by(service.c.id)
         if application_id is not None:
             statement = statement.where(service.c.application_id == application_id)
-        return [
-            Service(row.id, row.application, row.name, ServiceType(row.type))
-            for row in self.connection.execute(statement)
-        ]
+        return [_service(row) for row in self.connection.execute(statement)]
 
     def service_by_key(self, key_digest: bytes) -> Service | None:
         """The service that this key opens: one look-up in an index."""
@@ -101,9 +114,15 @@ class Tenants(Queries):
                 api_key.c.digest == key_digest
             )
         ).one_or_none()
-        if row is None:
-            return None
-        return Service(row.id, row.application, row.name, ServiceType(row.type))
+        return None if row is None else _service(row)
+
+    def set_threshold(self, service_id: int, threshold: Threshold | None) -> None:
+        """From now on these subjects of the service are known; None names all. ServiceNotFound."""
+        updated = self.connection.execute(
+            update(service).where(service.c.id == service_id).values(_columns(threshold))
+        )
+        if updated.rowcount == 0:
+            raise ServiceNotFound("The service does not exist any more.")
 
     def replace_key(self, service_id: int, key_digest: bytes) -> None:
         """Let this key, and no older one, open the service. ServiceNotFound, NameTaken."""
@@ -126,3 +145,16 @@ class Tenants(Queries):
         values = {"service_id": service_id, "digest": digest, "created_at": now()}
         if self.insert_unless_taken(api_key, api_key.c.id, values) is None:
             raise NameTaken("Another service has this API key already.")
+
+
+def _service(row: Row[*tuple[object, ...]]) -> Service:
+    threshold = None
+    if row.similarity_threshold is not None or row.max_fmr is not None:
+        threshold = Threshold(row.similarity_threshold, row.max_fmr)
+    return Service(row.id, row.application, row.name, ServiceType(row.type), threshold)
+
+
+def _columns(threshold: Threshold | None) -> dict[str, float | None]:
+    if threshold is None:
+        return {"similarity_threshold": None, "max_fmr": None}
+    return {"similarity_threshold": threshold.similarity, "max_fmr": threshold.max_fmr}

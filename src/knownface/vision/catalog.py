@@ -18,8 +18,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from knownface.errors import ConfigurationError
-from knownface.types import Calibration
+from knownface.errors import ConfigurationError, InvalidRequest
+from knownface.types import Calibration, FalseMatchRates
 
 State = Literal["installed", "absent", "damaged"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -54,7 +54,8 @@ class ModelSpec:
 
     `size` is (width, height) of the input, None where any size may be fed; a picture's value
     becomes `(value - mean) * scale`, channels in `colour` order. `probability` are the knots
-    (raw score, probability) of a detector; an embedder has `dimension` and `calibration`.
+    (raw score, probability) of a detector; an embedder has `dimension` and `calibration`, and may
+    have `fmr`, rows (similarity, false match rate).
     `sha256` is None only for a user's own model.
     """
 
@@ -79,6 +80,7 @@ class ModelSpec:
     max_batch: Positive = 1
     dimension: Positive | None = None
     calibration: Calibration | None = None
+    fmr: tuple[tuple[Share, Share], ...] = ()
     probability: tuple[tuple[Share, Share], ...] = ()
     carrier: Carrier | None = None
 
@@ -93,6 +95,33 @@ class ModelSpec:
         values = [value for _, value in self.probability]
         if raws != sorted(set(raws)) or values != sorted(values):
             raise ValueError("the knots of probability must rise")
+        try:
+            _ = self.false_matches
+        except ValueError as error:
+            raise ValueError(f"fmr: {error}") from None
+
+    @property
+    def false_matches(self) -> FalseMatchRates | None:
+        """How often an embedder takes strangers for one person, None where nobody measured it."""
+        return FalseMatchRates(self.fmr) if self.fmr else None
+
+    def similarity_at(self, max_fmr: float) -> float:
+        """Return the similarity that strangers reach at this rate.
+
+        InvalidRequest where the table of the model does not tell.
+        """
+        rates = self.false_matches
+        if rates is None:
+            raise InvalidRequest(
+                f"max_fmr is {max_fmr:g}, but the model {self.name} has no table of false match "
+                "rates. Use similarity_threshold, or add the table (fmr) to its model.toml."
+            )
+        if max_fmr < rates.least:
+            raise InvalidRequest(
+                f"max_fmr is {max_fmr:g}, but the smallest that the table of the model {self.name} "
+                f"supports is {rates.least:g}."
+            )
+        return rates.similarity(max_fmr)
 
 
 @dataclass(frozen=True, slots=True)
