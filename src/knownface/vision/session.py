@@ -287,7 +287,7 @@ def _identity(path: Path | None) -> tuple[int, ...] | None:
 
 
 def _return_freed_memory() -> None:
-    """Make glibc hand freed pages back, which it keeps otherwise: 20 MB of loading SFace, 60 of all."""
+    """Make glibc hand freed pages back, which it keeps otherwise: 60 MB of SFace."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
