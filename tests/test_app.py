@@ -257,14 +257,49 @@ def test_a_model_damaged_after_the_build_is_not_used(
         app.close()
 
 
-def test_a_model_that_no_request_must_have_may_be_missing(make_settings: MakeSettings) -> None:
-    app = build(make_settings())
-    spec = app.catalog.spec("sface")
-    optional = Network(spec, app.catalog.target(spec))
-    app.pipeline.networks = {**app.pipeline.networks, "sface": optional}
-    with app:
-        assert optional.state == "absent"
+def test_a_model_that_no_request_must_have_may_be_missing(
+    make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = make_settings()
+    (settings.models_dir / "mesh" / "mesh.onnx").unlink()
+    with build(settings) as app:
+        assert network(app, "mesh").state == "absent"
         assert app.readiness().ready
+    assert [vars(r)["models"] for r in caplog.records if "optional" in r.message] == ["mesh"]
+
+
+def test_what_nobody_asked_for_is_not_loaded(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        states = {name: one.state for name, one in app.pipeline.networks.items()}
+        assert {n for n, state in states.items() if state == "ready"} == {
+            tiny_models.DETECTOR,
+            tiny_models.EMBEDDER,
+        }
+        asked = Options(plugins=("age",))
+        (face,) = app.recognition.detect(tiny_models.portrait(1), asked)
+        assert "age" in face.attributes
+        assert network(app, "dlib-age").state == "ready"
+        assert network(app, "dlib-gender").state == "unloaded"
+
+
+def test_a_start_that_is_told_of_plugins_needs_their_models(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    (settings.models_dir / "mesh" / "mesh.onnx").unlink()
+    app = build(settings)
+    try:
+        with pytest.raises(ModelUnavailable, match="mesh is absent"):
+            app.start(plugins=("age", "pose", "nosuch"))
+        app.start(plugins=("age", "nosuch"))
+        assert network(app, "dlib-age").state == "ready"
+    finally:
+        app.close()
+
+
+def test_offline_nothing_is_fetched_behind_anybodys_back(make_settings: MakeSettings) -> None:
+    with build(make_settings()) as app:
+        before = threading.active_count()
+        app.fetch_optional()
+        assert threading.active_count() == before
 
 
 def test_cores_are_those_this_process_may_use() -> None:

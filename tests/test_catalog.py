@@ -16,6 +16,7 @@ from knownface.vision.catalog import Catalog, ModelSpec
 from tiny_carrier import catalog_of, sha256
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "models.md"
+SHIPPED = ["yunet", "sface", "dlib-age", "dlib-gender", "mesh"]
 CONTENT = b"weights, or so they say" * 1000
 OWN = """
 name = "mine"
@@ -77,19 +78,39 @@ def test_the_shipped_embedder_is_sface(tmp_path: Path) -> None:
     assert spec.similarity_at(1e-4) == pytest.approx(0.7546, abs=1e-4)
 
 
+def test_the_shipped_models_of_attributes_are_fed_as_they_were_trained(tmp_path: Path) -> None:
+    age, gender, mesh = (load(tmp_path).spec(n) for n in ("dlib-age", "dlib-gender", "mesh"))
+    for spec, size in ((age, (64, 64)), (gender, (32, 32))):
+        assert (spec.task, spec.input, spec.layout, spec.colour) == (
+            "attribute",
+            "images",
+            "NCHW",
+            "RGB",
+        )
+        assert (spec.size, spec.mean, spec.scale) == (size, (122.782, 117.001, 104.298), 1 / 256)
+    assert (mesh.task, mesh.input, mesh.layout, mesh.colour) == (
+        "attribute",
+        "input_1",
+        "NHWC",
+        "RGB",
+    )
+    assert (mesh.size, mesh.mean, mesh.scale) == ((192, 192), 0.0, 1 / 255)
+
+
 def test_every_shipped_model_is_pinned_and_says_whose_it_is(tmp_path: Path) -> None:
     specs = load(tmp_path).specs()
-    assert [spec.name for spec in specs] == ["yunet", "sface"]
+    assert [spec.name for spec in specs] == SHIPPED
     for spec in specs:
         assert spec.sha256
         assert spec.bytes
         assert spec.carrier is not None
-        assert spec.carrier.wheel.startswith(f"{spec.carrier.package}-{spec.carrier.version}-")
+        package = spec.carrier.package.replace("-", "_")
+        assert spec.carrier.wheel.startswith(f"{package}-{spec.carrier.version}-")
         assert "unknown" not in (spec.licence, spec.source)
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no model 'arcface'; known are sface, yunet"):
+    with pytest.raises(ConfigurationError, match="no model 'arcface'; known are dlib-age, dlib-"):
         load(tmp_path).spec("arcface")
 
 
@@ -200,7 +221,7 @@ def test_a_folder_adds_a_model(tmp_path: Path) -> None:
     put(tmp_path, OWN)
     catalog = load(tmp_path)
     spec = catalog.spec("mine")
-    assert [known.name for known in catalog.specs()] == ["yunet", "sface", "mine"]
+    assert [known.name for known in catalog.specs()] == [*SHIPPED, "mine"]
     assert (spec.dimension, spec.calibration) == (512, Calibration(1.24, 6.0))
     assert (spec.version, spec.threads, spec.colour) == ("mine", 1, "RGB")
     assert catalog.path(spec) == tmp_path / "mine" / "mine.onnx"
@@ -209,7 +230,7 @@ def test_a_folder_adds_a_model(tmp_path: Path) -> None:
 def test_a_folder_replaces_a_model_by_its_name(tmp_path: Path) -> None:
     put(tmp_path, OWN.replace('name = "mine"', 'name = "sface"'))
     catalog = load(tmp_path)
-    assert [known.name for known in catalog.specs()] == ["yunet", "sface"]
+    assert [known.name for known in catalog.specs()] == SHIPPED
     assert catalog.spec("sface").dimension == 512
     # The shipped model's file would have other weights than the user asked for.
     (tmp_path / "sface-2021dec.onnx").write_bytes(CONTENT)
@@ -237,7 +258,7 @@ def test_an_own_model_with_a_hash_is_held_to_it(tmp_path: Path) -> None:
 def test_a_folder_without_a_description_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "stuff").mkdir()
     (tmp_path / "stuff" / "some.onnx").write_bytes(CONTENT)
-    assert [spec.name for spec in load(tmp_path).specs()] == ["yunet", "sface"]
+    assert [spec.name for spec in load(tmp_path).specs()] == SHIPPED
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -264,7 +285,8 @@ def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
         ('"mine.onnx"', '"/etc/passwd"', "file: "),
         ('name = "mine"', 'name = "My Model"', "name: "),
         ("[112, 112]", "[112]", "size.1: "),
-        ("dimension = 512", "dimension = 512\nmean = nan", "mean: "),
+        ("dimension = 512", "dimension = 512\nmean = nan", "mean."),
+        ("dimension = 512", "dimension = 512\nmean = [1, 2]", "mean."),
         ("dimension = 512", 'dimension = 512\nsha256 = "abc"', "sha256: "),
         ("dimension = 512", "dimension = 512\nprobability = [[0.5, 0.5], [0.4, 1.0]]", "must rise"),
         ("dimension = 512", "dimension = 512\nprobability = [[0.4, 0.5], [0.5, 0.4]]", "must rise"),

@@ -146,7 +146,7 @@ def test_a_file_that_is_not_onnx_is_refused(spec: ModelSpec) -> None:
 def test_operators_of_unproven_meaning_are_refused(original: bytes, spec: ModelSpec) -> None:
     model = edited(original)
     model.graph.node[-1].op_type = "GroupNormalization"
-    with pytest.raises(ConfigurationError, match="uses GroupNormalization; it cannot be folded"):
+    with pytest.raises(ConfigurationError, match="uses GroupNormalization; it cannot be converted"):
         convert(model.SerializeToString(), spec)
 
 

@@ -82,7 +82,12 @@ def test_the_wheel_carries_notice_and_licences_and_no_code(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
-        for text in ("NOTICE", "LICENSES/Apache-2.0.txt", "LICENSES/MIT-YuNet.txt"):
+        for text in (
+            "NOTICE",
+            "LICENSES/Apache-2.0.txt",
+            "LICENSES/CC0-1.0.txt",
+            "LICENSES/MIT-YuNet.txt",
+        ):
             assert f"{info}/licenses/{text}" in names
         code = [name for name in names if name.endswith(".py")]
         assert code == ["knownface_models/__init__.py"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tiny_attributes
 from knownface.errors import ConfigurationError, DeadlineExceeded
 from knownface.types import Face, Image
 from knownface.vision.catalog import Catalog
@@ -17,7 +18,9 @@ from knownface.vision.pipeline import Pipeline
 from knownface.vision.plugins import PluginContext, Run, load_plugins
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
-from tiny_models import DETECTOR, EMBEDDER, Mark, picture, write_models
+from tiny_models import DETECTOR, EMBEDDER, Mark, picture, write_model, write_models
+
+OpenPipeline = Callable[[Catalog], Pipeline]
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +31,29 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 
 @pytest.fixture
-def pipeline(catalog: Catalog) -> Iterator[Pipeline]:
-    scheduler = Scheduler(2)
-    try:
-        yield Pipeline(
+def pipelines() -> Iterator[OpenPipeline]:
+    schedulers: list[Scheduler] = []
+
+    def make(catalog: Catalog) -> Pipeline:
+        schedulers.append(Scheduler(2))
+        return Pipeline(
             catalog,
-            scheduler,
+            schedulers[-1],
             detector=DETECTOR,
             embedder=EMBEDDER,
             max_detect_size=640,
             det_prob_threshold=0.8,
             open_network=lambda spec: Network(spec, catalog.path(spec)),
         )
-    finally:
+
+    yield make
+    for scheduler in schedulers:
         scheduler.close()
+
+
+@pytest.fixture
+def pipeline(catalog: Catalog, pipelines: OpenPipeline) -> Pipeline:
+    return pipelines(catalog)
 
 
 def image(*marks: Mark, width: int = 640, height: int = 480) -> Image:
@@ -194,7 +206,7 @@ def test_the_probe_runs_every_required_model(pipeline: Pipeline) -> None:
 
 
 class Brittle:
-    """A plugin that fails for pictures of one width."""
+    """A plugin that fails on faces at the left of the picture, after asking for what others do."""
 
     slug = "brittle"
     field = "brittle"
@@ -206,24 +218,135 @@ class Brittle:
         self.context = context
 
     def __call__(self, image: Image, faces: Sequence[Face], run: Run) -> Sequence[object]:  # noqa: ARG002 - the plugin's signature
-        if image.width == 640:
-            raise ValueError("no such width")
-        return ["fine"] * len(faces)
+        return run.once("place", faces, _places)
+
+
+def _places(faces: Sequence[Face]) -> list[int]:
+    if any(face.box.x_min < 100 for face in faces):
+        raise ValueError("too far to the left")
+    return [int(face.box.x_min) for face in faces]
+
+
+@pytest.fixture
+def failures(pipeline: Pipeline, catalog: Catalog) -> list[tuple[str, int]]:
+    """Add a brittle plugin and collect what is told of failures."""
+    told: list[tuple[str, int]] = []
+    pipeline.plugins = {
+        **pipeline.plugins,
+        "brittle": Brittle(PluginContext(catalog, pipeline.embedder)),
+    }
+    pipeline.on_failure = lambda slug, faces: told.append((slug, faces))
+    return told
 
 
 def test_a_failing_plugin_costs_its_attribute_and_nothing_else(
-    pipeline: Pipeline, catalog: Catalog, caplog: pytest.LogCaptureFixture
+    pipeline: Pipeline, failures: list[tuple[str, int]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    brittle = Brittle(PluginContext(catalog, pipeline.embedder))
-    pipeline.plugins = {**pipeline.plugins, "brittle": brittle}
-
     with caplog.at_level(logging.ERROR):
-        (face,) = pipeline.analyze(image(THREE[1]), plugins=("brittle", "landmarks"))
-    (other,) = pipeline.analyze(image(THREE[1], width=800), plugins=("brittle",))
+        (face,) = pipeline.analyze(image(THREE[0]), plugins=("brittle", "landmarks"))
 
     assert set(face.attributes) == {"landmarks"}
-    assert "plugin failed" in caplog.text
-    assert other.attributes == {"brittle": "fine"}
+    assert set(face.ms) == {"detector"}
+    assert failures == [("brittle", 1)]
+    assert [record.message for record in caplog.records] == ["plugin failed"]
+
+
+def test_a_face_that_a_plugin_fails_on_costs_the_others_nothing(
+    pipeline: Pipeline, failures: list[tuple[str, int]]
+) -> None:
+    faces = pipeline.analyze(image(*THREE), plugins=("brittle",))
+
+    assert [face.attributes.get("brittle") for face in faces] == [150, 400, None]
+    assert failures == [("brittle", 1)]
+
+
+def test_a_plugin_with_too_few_values_has_failed(
+    pipeline: Pipeline, catalog: Catalog, failures: list[tuple[str, int]]
+) -> None:
+    class Lazy(Brittle):
+        def __call__(self, image: Image, faces: Sequence[Face], run: Run) -> Sequence[object]:  # noqa: ARG002 - the plugin's signature
+            return []
+
+    lazy = Lazy(PluginContext(catalog, pipeline.embedder))
+    pipeline.plugins = {**pipeline.plugins, "brittle": lazy}
+
+    faces = pipeline.analyze(image(*THREE), plugins=("brittle", "landmarks"))
+
+    assert [set(face.attributes) for face in faces] == [{"landmarks"}] * 3
+    assert failures == [("brittle", 1)] * 3
+
+
+def test_a_plugin_without_its_weights_costs_its_attribute_and_says_so_once(
+    tmp_path: Path, pipelines: OpenPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_models(tmp_path)
+    (tmp_path / "dlib-age" / "dlib-age.onnx").unlink()
+    pipeline = pipelines(Catalog.load(tmp_path))
+    told: list[tuple[str, int]] = []
+    pipeline.on_failure = lambda slug, faces: told.append((slug, faces))
+    pipeline.analyze(image(THREE[0]), plugins=("age",))
+    told.clear()
+    caplog.clear()
+
+    faces = pipeline.analyze(image(*THREE), plugins=("age", "gender"))
+
+    assert [set(face.attributes) for face in faces] == [{"gender"}] * 3
+    assert told == [("age", 3)]
+    assert [(r.levelname, r.message) for r in caplog.records] == [
+        ("WARNING", "plugin has no model")
+    ]
+    write_model(tmp_path, "dlib-age", *tiny_attributes.models()["dlib-age"])
+    pipeline.networks["dlib-age"].path = tmp_path / "dlib-age" / "dlib-age.onnx"
+    (face,) = pipeline.analyze(image(THREE[0]), plugins=("age",))
+    assert "age" in face.attributes
+
+
+def test_a_request_that_is_too_late_is_not_answered_without_an_attribute(
+    pipeline: Pipeline, failures: list[tuple[str, int]]
+) -> None:
+    faces = pipeline.detect(image(THREE[1]))
+
+    with pytest.raises(DeadlineExceeded):
+        pipeline.describe(image(THREE[1]), faces, ("age",), deadline=time.monotonic() - 1)
+    assert failures == []
+
+
+def test_plugins_that_need_the_same_network_run_it_once_a_face(pipeline: Pipeline) -> None:
+    runs: list[str] = []
+    pipeline.scheduler.on_run = lambda name, *_: runs.append(name)
+
+    faces = pipeline.analyze(image(*THREE), plugins=("landmarks2d106", "pose"), limit=2)
+
+    assert sorted(runs) == ["mesh", "mesh", DETECTOR]
+    assert all(face.attributes.keys() == {"landmarks2d106", "pose"} for face in faces)
+    assert all(face.ms["pose"] > 0 for face in faces)
+
+
+def test_two_pictures_share_nothing(pipeline: Pipeline) -> None:
+    here = {i: image(Mark(i, 100, 100, 160)) for i in (1, 2)}
+
+    poses = [pipeline.analyze(here[i], plugins=("pose",))[0].attributes["pose"] for i in (1, 2)]
+
+    assert poses[0] != poses[1]
+
+
+def test_only_what_is_asked_for_is_run(pipeline: Pipeline) -> None:
+    runs: list[str] = []
+    pipeline.scheduler.on_run = lambda name, *_: runs.append(name)
+
+    pipeline.analyze(image(*THREE), plugins=("landmarks", "gender"), limit=1)
+
+    # Twice: the face and its mirror image.
+    assert sorted(runs) == ["dlib-gender", "dlib-gender", DETECTOR]
+
+
+def test_without_landmarks_there_is_an_age_and_no_pose(pipeline: Pipeline) -> None:
+    crop = Image(Mark(5, side=112).pixels)
+    asked = ("age", "gender", "pose", "landmarks", "landmarks2d106")
+
+    (whole,) = pipeline.analyze(crop, plugins=asked, detect=False)
+
+    assert set(whole.attributes) == {"age", "gender"}
 
 
 def test_the_built_in_plugins_come_through_the_public_door(catalog: Catalog) -> None:

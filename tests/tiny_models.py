@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+import tiny_attributes
 from onnx_graph import Graph
 
 DETECTOR: Final = "tiny-detector"
@@ -144,13 +145,13 @@ def blank(width: int = 256, height: int = 256) -> bytes:
 
 
 def write_models(folder: Path, *, fmr: Sequence[tuple[float, float]] = ()) -> None:
-    """Fill a models folder with both networks, as a user would add models of their own.
+    """Fill a models folder with every network, as a user would add models of their own.
 
-    `fmr` is the embedder's table of false match rates, which it has none of otherwise.
+    Those of attributes have the names of the shipped ones and so replace them. `fmr` is the
+    embedder's table of false match rates, which it has none of otherwise.
     """
-    _write(
-        folder, DETECTOR, detector(), ['task = "detector"', 'family = "yunet"', 'input = "input"']
-    )
+    given = ['task = "detector"', 'family = "yunet"', 'input = "input"', 'colour = "BGR"']
+    write_model(folder, DETECTOR, detector(), given)
     more = [
         'task = "embedder"',
         'family = "sface"',
@@ -160,14 +161,16 @@ def write_models(folder: Path, *, fmr: Sequence[tuple[float, float]] = ()) -> No
         "calibration = { c0 = 1.16, c1 = 6.6 }",
         f"fmr = {[list(row) for row in fmr]}",
     ]
-    _write(folder, EMBEDDER, embedder(), more)
+    write_model(folder, EMBEDDER, embedder(), more)
+    for name, (content, lines) in tiny_attributes.models().items():
+        write_model(folder, name, content, lines)
 
 
-def _write(folder: Path, name: str, content: bytes, lines: Sequence[str]) -> None:
+def write_model(folder: Path, name: str, content: bytes, lines: Sequence[str]) -> None:
+    """Write one model's folder; `lines` are those of its model.toml that are its own."""
     place = folder / name
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     (place / f"{name}.onnx").write_bytes(content)
-    colour = "BGR" if name == DETECTOR else "RGB"
     known = [
         f'name = "{name}"',
         f'file = "{name}.onnx"',
@@ -175,7 +178,6 @@ def _write(folder: Path, name: str, content: bytes, lines: Sequence[str]) -> Non
         f"bytes = {len(content)}",
         'licence = "Apache-2.0"',
         'source = "built by the tests"',
-        f'colour = "{colour}"',
         *lines,
     ]
     (place / "model.toml").write_text("\n".join(known) + "\n", "utf-8")

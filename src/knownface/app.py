@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ from typing import Final, Self
 
 from knownface.accounts import Accounts
 from knownface.collection import Collections
-from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
+from knownface.errors import ConfigurationError, KnownfaceError
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.recognition import Recognition
 from knownface.settings import Settings
 from knownface.store import Store
 from knownface.vision.catalog import Catalog, Found
-from knownface.vision.install import Progress, ensure, silent, verify
+from knownface.vision.install import Progress, ensure, silent
+from knownface.vision.optional import OptionalModels
 from knownface.vision.pipeline import Pipeline
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
@@ -70,6 +71,10 @@ class App:
             self.decoder,
             save_images=settings.save_images_to_db,
         )
+        required = {network.name for network in pipeline.required}
+        self._optional = OptionalModels(
+            catalog, {name: n for name, n in pipeline.networks.items() if name not in required}
+        )
         self._draining = False
         self._closed = False
         self._started = False
@@ -88,17 +93,29 @@ class App:
         """Whether new work should go elsewhere because this process is about to stop."""
         return self._draining
 
-    def start(self, progress: Progress = silent) -> None:
-        """Load every model, after installing what is absent or damaged of the required ones.
+    def start(self, progress: Progress = silent, plugins: Collection[str] = ()) -> None:
+        """Load every required model, after installing what is absent or damaged of them.
 
-        `progress(stage, done, total)` hears of the installation. A second call does nothing. Raises
-        ModelUnavailable, with a sentence that says what to run, when a required one cannot be had.
+        The models of optional attributes are loaded by the first request that asks for one; those
+        of `plugins` are required. `progress(stage, done, total)` hears of the installation. A
+        second call does nothing. Raises ModelUnavailable, with a sentence that says what to run,
+        when a required one cannot be had.
         """
         with self._starting:
             if self._started:
                 return
-            self._load(progress)
+            known = [self.pipeline.plugins[s] for s in plugins if s in self.pipeline.plugins]
+            required = [network.name for network in self.pipeline.required]
+            self._load([*required, *(name for p in known for name in p.models)], progress)
             self._started = True
+
+    def fetch_optional(self) -> None:
+        """Begin to install what is missing for optional attributes, keeping nobody waiting.
+
+        Until it is there, answers lack these attributes. With `offline` nothing is fetched.
+        """
+        if not self.settings.offline:
+            self._optional.fetch()
 
     def readiness(self) -> Readiness:
         """Look at the database and the models, running each required model unless one just ran."""
@@ -122,34 +139,24 @@ class App:
             if self._closed:
                 return
             self._closed = True
+            self._optional.stop()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
             self.store.close()
 
-    def _load(self, progress: Progress) -> None:
+    def _load(self, required: Sequence[str], progress: Progress) -> None:
         """Find or fetch each file, then load all at once: one reads while another computes."""
-        required = [network.name for network in self.pipeline.required]
-        optional = [name for name in self.pipeline.networks if name not in required]
-        found = ensure(self.catalog, required, offline=self.settings.offline, progress=progress) + (
-            verify(self.catalog, optional) if optional else []
-        )
+        found = ensure(self.catalog, required, offline=self.settings.offline, progress=progress)
         with ThreadPoolExecutor(len(found), thread_name_prefix="load") as pool:
-            loads = [(row, pool.submit(self._load_one, row)) for row in found]
-        for row, load in loads:
-            try:
-                load.result()
-            except ModelUnavailable as error:
-                if row.spec.name in required:
-                    raise
-                log.error(
-                    "optional model is missing",
-                    extra={"model": row.spec.name, "reason": error.message},
-                )
+            loads = [pool.submit(self._load_one, row) for row in found]
+            self._optional.find()
+        for load in loads:
+            load.result()
 
     def _load_one(self, found: Found) -> None:
         network = self.pipeline.networks[found.spec.name]
-        network.path = found.path if found.state == "installed" else None
+        network.path = found.path
         network.load()
 
     def _models(self) -> str:

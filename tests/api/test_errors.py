@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from api.calls import RECOGNITION, Caller, failed
 from knownface.errors import ModelUnavailable
 
 ANN = tiny_models.portrait(1)
-ID = str(uuid.uuid4())
+ID = "0f9d3a52-6c1b-4e7a-9d44-2b8e5f70c316"
 GUARDED = [
     ("POST", f"{RECOGNITION}/subjects", "Recognition"),
     ("GET", f"{RECOGNITION}/subjects", "Recognition"),

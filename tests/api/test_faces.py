@@ -225,7 +225,7 @@ def is_nothing(answer: Response) -> None:
     assert "etag" not in answer.headers
 
 
-@pytest.mark.parametrize("key", [str(uuid.uuid4()), "x", "%2F", "%C3%A9"])
+@pytest.mark.parametrize("key", ["0f9d3a52-6c1b-4e7a-9d44-2b8e5f70c316", "x", "%2F", "%C3%A9"])
 def test_a_wrong_key_shows_no_picture(recognition: Caller, key: str) -> None:
     image_id = recognition.enrol("Ann", 1)
     is_nothing(recognition.client.get(f"/api/v1/static/{key}/images/{image_id}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -81,7 +80,7 @@ OPERATIONS = st.sampled_from(
         ("GET", "/{}"),
     ]
 )
-SEGMENTS = st.just(str(uuid.uuid4())) | st.binary(min_size=1, max_size=8).map(
+SEGMENTS = st.just("0f9d3a52-6c1b-4e7a-9d44-2b8e5f70c316") | st.binary(min_size=1, max_size=8).map(
     lambda raw: "".join(f"%{byte:02X}" for byte in raw)
 )
 QUERIES = st.lists(st.tuples(st.sampled_from(NAMES), st.text(max_size=8)), max_size=4)

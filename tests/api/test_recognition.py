@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tiny_models
-from api.calls import RECOGNITION, Caller, failed, new_caller
+from api.calls import RECOGNITION, Caller, failed, new_caller, serving
 from knownface.app import App
+from knownface.settings import Settings
 from knownface.types import ServiceType
 
 RECOGNIZE = f"{RECOGNITION}/recognize"
@@ -70,6 +73,52 @@ def test_an_attribute_is_there_when_it_was_asked_for(
 ) -> None:
     face = detection.send(f"{DETECT}?{plugins}", ANN).json()["result"][0]
     assert set(face) == {"box"} | fields
+
+
+@pytest.mark.parametrize("slugs", ["landmarks,landmarks2d106", "landmarks2d106,landmarks"])
+def test_106_landmarks_take_the_place_of_five_and_appear_in_no_report(
+    detection: Caller, slugs: str
+) -> None:
+    body = detection.send(f"{DETECT}?face_plugins={slugs}&status=1", ANN).json()
+    (face,) = body["result"]
+    assert [[type(v) for v in point] for point in face["landmarks"]] == [[int, int]] * 106
+    assert set(face) == {"box", "landmarks", "execution_time"}
+    assert set(face["execution_time"]) == set(body["plugins_versions"]) == {"detector"}
+
+
+def test_the_values_of_attributes_are_those_that_clients_know(detection: Caller) -> None:
+    body = detection.send(f"{DETECT}?face_plugins=age,gender,pose&status=1", ANN).json()
+    (face,) = body["result"]
+    assert {name: type(value) for name, value in face["age"].items()} == {
+        "probability": float,
+        "high": int,
+        "low": int,
+    }
+    assert face["gender"]["value"] in ("male", "female")
+    assert {name: type(value) for name, value in face["pose"].items()} == {
+        "pitch": float,
+        "roll": float,
+        "yaw": float,
+    }
+    reported = {"detector", "age", "gender", "pose"}
+    assert set(face["execution_time"]) == set(body["plugins_versions"]) == reported
+
+
+def test_a_plugin_that_fails_is_left_out_and_counted(settings: Settings, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(settings.models_dir, models)
+    (models / "mesh" / "mesh.onnx").unlink()
+    given = settings.model_copy(update={"models_dir": models})
+    with serving(given) as (app, client):
+        caller = new_caller(app, client, ServiceType.DETECTION)
+        answer = caller.send(f"{DETECT}?face_plugins=pose,age,landmarks2d106,landmarks", ANN)
+        text = client.get("/metrics").text
+    assert answer.status_code == 200
+    (face,) = answer.json()["result"]
+    assert set(face) == {"box", "age", "landmarks"}
+    assert len(face["landmarks"]) == 5
+    assert 'knownface_plugin_failures_total{plugin="pose"} 1.0' in text
+    assert 'knownface_plugin_failures_total{plugin="landmarks2d106"} 1.0' in text
 
 
 def test_landmarks_are_pairs_of_whole_pixels_and_appear_in_no_report(detection: Caller) -> None:

@@ -6,7 +6,6 @@ import functools
 import re
 import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,7 +38,9 @@ def detection_key(app: App) -> dict[str, str]:
 # Request ids
 
 
-@pytest.mark.parametrize("given", ["abc", "A-1_b.2:3", "x" * 64, str(uuid.uuid4())])
+@pytest.mark.parametrize(
+    "given", ["abc", "A-1_b.2:3", "x" * 64, "0f9d3a52-6c1b-4e7a-9d44-2b8e5f70c316"]
+)
 def test_a_sane_request_id_is_kept(client: TestClient, given: str) -> None:
     answer = client.get("/healthz", headers={"X-Request-ID": given})
     assert answer.headers["x-request-id"] == given

@@ -53,8 +53,9 @@ def test_it_detects_with_all_its_options(detection: httpx.Client, sent_as: Any) 
 
     assert answer.status_code == 200, answer.text
     (face,) = answer.json()["result"]
-    assert set(face) == {"box", "landmarks", "embedding", "execution_time"}
-    assert set(answer.json()["plugins_versions"]) == {"detector", "calculator"}
+    assert set(face) == {"box", "landmarks", "gender", "age", "embedding", "execution_time"}
+    ran = {"detector", "calculator", "gender", "age"}
+    assert set(answer.json()["plugins_versions"]) == ran
 
 
 @BOTH_WAYS
@@ -66,7 +67,8 @@ def test_it_recognizes_with_all_its_options(recognition: httpx.Client, sent_as: 
     assert answer.status_code == 200, answer.text
     (face,) = answer.json()["result"]
     assert face["subjects"][0]["subject"] == "Ada"
-    assert set(face) == {"box", "landmarks", "embedding", "execution_time", "subjects"}
+    known = {"box", "landmarks", "gender", "age", "embedding", "execution_time", "subjects"}
+    assert set(face) == known
 
 
 @BOTH_WAYS

@@ -68,6 +68,12 @@ class Metrics:
             buckets=_BATCHES,
             registry=registry,
         )
+        self._failures = Counter(
+            "knownface_plugin_failures",
+            "Faces whose answer lacks an attribute because its plugin failed.",
+            ("plugin",),
+            registry=registry,
+        )
         self._queued = Histogram(
             "knownface_model_queued_seconds",
             "How long the first item of a run waited for it.",
@@ -92,6 +98,10 @@ class Metrics:
         self._run_seconds.labels(model).observe(seconds)
         self._run_items.labels(model).observe(batch)
         self._queued.labels(model).observe(queued)
+
+    def plugin_failure(self, plugin: str, faces: int) -> None:
+        """Count the faces a plugin failed on; this is what a Pipeline's `on_failure` is."""
+        self._failures.labels(plugin).inc(faces)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format 0.0.4."""

@@ -19,10 +19,19 @@ _VECTOR: Final = [0.0627421774604647, -0.0236684433507126, 0.0112]
 _MATCH: Final = {"subject": "John", "similarity": 0.97858}
 _FACE: Final = {
     "box": _BOX,
+    "age": {"probability": 0.86, "high": 34, "low": 25},
+    "gender": {"probability": 0.99, "value": "female"},
     "landmarks": [[814, 713], [1104, 829], [832, 937], [704, 1030], [1017, 1133]],
-    "execution_time": {"detector": 17.0, "calculator": 25.0},
+    "execution_time": {"detector": 17.0, "calculator": 25.0, "age": 2.0, "gender": 1.0},
 }
-_VERSIONS: Final = {"plugins_versions": {"detector": "yunet", "calculator": "sface"}}
+_VERSIONS: Final = {
+    "plugins_versions": {
+        "detector": "yunet-2023mar",
+        "calculator": "sface-2021dec",
+        "age": "dlib-age-v1",
+        "gender": "dlib-gender-v1",
+    }
+}
 
 _SENDABLE: Final = "A picture: jpeg, png, gif, bmp, tiff, webp or ico; 5 MB at most by default."
 
@@ -49,7 +58,7 @@ _THRESHOLD: Final = _query(
 )
 _PLUGINS: Final = _query(
     "face_plugins",
-    {"type": "string", "examples": ["landmarks,calculator"]},
+    {"type": "string", "examples": ["age,gender,landmarks"]},
     "What to tell of each face: slugs of plugins with commas between; unknown ones are ignored.",
 )
 _STATUS: Final = _query(

@@ -34,7 +34,9 @@ class Box(Schema):
 
 
 class Age(Schema):
-    probability: float
+    """How old the face looks."""
+
+    probability: float = Field(description="Of the range; the network tends to be too sure.")
     high: int
     low: int
 
@@ -45,9 +47,11 @@ class Labelled(Schema):
 
 
 class Pose(Schema):
-    pitch: float
-    roll: float
-    yaw: float
+    """Degrees; all three are near 0 for a face that looks at the camera."""
+
+    pitch: float = Field(description="Positive: the face looks up.")
+    roll: float = Field(description="Positive: the head is turned counter-clockwise.")
+    yaw: float = Field(description="Positive: the nose points to the left of the picture.")
 
 
 class Face(Schema):
@@ -62,7 +66,9 @@ class Face(Schema):
     pose: Pose | None = Field(None, description="With the plugin `pose`.")
     embedding: list[float] | None = Field(None, description="With the plugin `calculator`.")
     landmarks: list[tuple[int, int]] | None = Field(
-        None, description="With the plugin `landmarks`: both eyes, nose, both corners of the mouth."
+        None,
+        description="With the plugin `landmarks`: both eyes, nose, both corners of the mouth. "
+        "With `landmarks2d106`: 106 points instead, approximate.",
     )
     execution_time: dict[str, float] | None = Field(
         None, description="With `status=true`: milliseconds by plugin."

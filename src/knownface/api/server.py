@@ -46,6 +46,7 @@ def create_server(app: App) -> FastAPI:
     settings = app.settings
     metrics = Metrics(app.scheduler.depth, app.collections.sizes)
     app.scheduler.on_run = metrics.run
+    app.pipeline.on_failure = metrics.plugin_failure
     server = FastAPI(
         title="Knownface",
         version=__version__,

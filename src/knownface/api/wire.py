@@ -26,11 +26,10 @@ class View:
 
     def face(self, face: Face) -> Json:
         """Return the attributes that were asked for and found, the box and (status) the times."""
-        found = {
-            self.plugins[slug].field: face.attributes[slug]
-            for slug in self.asked
-            if slug in self.plugins and slug in face.attributes
-        }
+        known = [slug for slug in self.asked if slug in self.plugins and slug in face.attributes]
+        # Of two plugins with one field the last stays: the one that looked at more than the box.
+        known.sort(key=lambda slug: bool(self.plugins[slug].models))
+        found = {self.plugins[slug].field: face.attributes[slug] for slug in known}
         times: Json = {"execution_time": self._times(face)} if self.status else {}
         return found | {"box": self._box(face.box)} | times
 

@@ -52,7 +52,7 @@ def _common(command: Command) -> Command:
             "--plugins",
             default="",
             metavar="SLUG,...",
-            help="Attributes to add to the JSON, such as landmarks or calculator.",
+            help="Attributes to add to the JSON, such as age, gender, pose or landmarks.",
         ),
         click.option("--status", is_flag=True, help="Add times and versions to the JSON."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON for programs."),
@@ -124,7 +124,7 @@ def recognize(
 
     common = Asked(**asked)  # type: ignore[arg-type]  # click made them of these types
     options = common.options(prediction_count)
-    with _app(settings) as app:
+    with _app(settings, common) as app:
         service = _service(app, application, service_name)
         least = SAME_PERSON if threshold is None else threshold
         if service.threshold is not None:
@@ -157,7 +157,7 @@ def detect(settings: Settings, files: tuple[Path, ...], **asked: object) -> None
 
     common = Asked(**asked)  # type: ignore[arg-type]  # click made them of these types
     options = common.options()
-    with _app(settings) as app:
+    with _app(settings, common) as app:
 
         def answer(data: bytes) -> Answer:
             faces = app.recognition.detect(data, options)
@@ -192,7 +192,7 @@ def verify(
     from knownface.api import wire
 
     common = Asked(**asked)  # type: ignore[arg-type]  # click made them of these types
-    with _app(settings) as app:
+    with _app(settings, common) as app:
 
         def answer(data: bytes) -> Answer:
             face, compared = app.recognition.verify(source.read_bytes(), data, common.options())
@@ -205,14 +205,14 @@ def verify(
 
 
 @contextmanager
-def _app(settings: Settings) -> Iterator[App]:
+def _app(settings: Settings, asked: Asked) -> Iterator[App]:
     from knownface.app import build
 
     larger = max(settings.max_file_size, LARGEST_FILE)
     app = build(settings.model_copy(update={"max_file_size": larger}))
     try:
         with output.progress() as progress:
-            app.start(progress)
+            app.start(progress, asked.options().plugins)
         yield app
     finally:
         app.close()

@@ -89,7 +89,12 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=math.ceil(settings.request_timeout) + GRACE_SECONDS,
         )
-        server = _server(config, app, lambda: _greet(settings, listener, app))
+
+        def listening() -> None:
+            _greet(settings, listener, app)
+            app.fetch_optional()
+
+        server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the
         # default there, which would end the process as if it had failed.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,13 @@ from __future__ import annotations
 from knownface.imaging.decoder import Decoder, ImageLimits
 from knownface.imaging.encode import encode_jpeg, encode_png, thumbnail
 from knownface.imaging.formats import media_type
-from knownface.imaging.geometry import align, resize, similarity_transform, warp
+from knownface.imaging.geometry import (
+    align,
+    resize,
+    similarity_transform,
+    warp,
+    warp_smoothly,
+)
 
 __all__ = [
     "Decoder",
@@ -28,4 +34,5 @@ __all__ = [
     "similarity_transform",
     "thumbnail",
     "warp",
+    "warp_smoothly",
 ]

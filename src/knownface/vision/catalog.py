@@ -45,7 +45,7 @@ class Carrier:
     bytes: Positive
     member: str
     member_sha256: Sha256
-    conversion: Literal["int8bq", "copy"]
+    conversion: Literal["int8bq", "tflite", "copy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,10 @@ class ModelSpec:
     """Everything the program knows of a model before it loads it.
 
     `size` is (width, height) of the input, None where any size may be fed; a picture's value
-    becomes `(value - mean) * scale`, channels in `colour` order. `probability` are the knots
-    (raw score, probability) of a detector; an embedder has `dimension` and `calibration`, and may
-    have `fmr`, rows (similarity, false match rate).
-    `sha256` is None only for a user's own model.
+    becomes `(value - mean) * scale`, channels in `colour` order, and so are three means.
+    `probability` are the knots (raw score, probability) of a detector; an embedder has `dimension`
+    and `calibration`, and may have `fmr`, rows (similarity, false match rate). `sha256` is None
+    only for a user's own model.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -74,7 +74,7 @@ class ModelSpec:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     colour: Literal["RGB", "BGR"] = "RGB"
     size: tuple[Positive, Positive] | None = None
-    mean: Finite = 0.0
+    mean: Finite | tuple[Finite, Finite, Finite] = 0.0
     scale: Finite = 1.0
     threads: Positive = 1
     max_batch: Positive = 1

@@ -1,9 +1,12 @@
-"""Turn a carrier's original into the file we run. The only importer of `onnx`, and only when used.
+"""Turn a carrier's original into the file we run.
+
+This and `tflite_onnx` alone import `onnx`, and only when it is used.
 
 OpenCV Zoo's `int8bq` files keep their weights as blocks of int8 behind DequantizeLinear and Reshape
 nodes, in a form that ONNX Runtime refuses. Here these constants are computed once and stored as
-float32, so that a plain graph remains. The result depends on nothing but the original: the same
-bytes on every machine and with every version of `onnx` that was tried (1.17 to 1.23).
+float32, so that a plain graph remains. A TFLite file is written as ONNX. The result depends on
+nothing but the original: the same bytes on every machine and with every version of `onnx` that was
+tried (1.17 to 1.23).
 """
 
 from __future__ import annotations
@@ -53,12 +56,13 @@ _UNCHANGED: Final = frozenset(
 
 def require(spec: ModelSpec) -> None:
     """Raise ModelUnavailable if converting this model lacks a package, before work is spent."""
-    needs_onnx = spec.carrier is not None and spec.carrier.conversion != "copy"
-    if needs_onnx and importlib.util.find_spec("onnx") is None:
-        raise ModelUnavailable(
-            f"Converting {spec.name} needs the package onnx: `pip install onnx`, "
-            "or `pip install knownface-models` for weights that are converted already."
-        )
+    needed = _NEEDED[spec.carrier.conversion] if spec.carrier else ()
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise ModelUnavailable(
+                f"Converting {spec.name} needs the package {package}: `pip install {package}`, "
+                "or `pip install knownface-models` for weights that are converted already."
+            )
 
 
 def convert(original: bytes, spec: ModelSpec) -> bytes:
@@ -85,16 +89,41 @@ def _fold_int8bq(original: bytes, spec: ModelSpec) -> bytes:
     strange = sorted({node.op_type for node in nodes} - _UNCHANGED)
     if strange:
         raise _unexpected(spec, f"uses {', '.join(strange)}")
-    model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="knownface")
+    graph = onnx.GraphProto()
+    _write_graph(graph, source.graph, nodes, constants, spec)
+    return _serialized(graph, spec)
+
+
+def _translate_tflite(original: bytes, spec: ModelSpec) -> bytes:
+    from knownface.vision.tflite_onnx import Untranslatable, translated
+
+    try:
+        graph = translated(original, "batch" if spec.max_batch > 1 else 1)
+    except Untranslatable as error:
+        raise _unexpected(spec, str(error)) from error
+    _check_input([item.name for item in graph.input], spec)
+    return _serialized(graph, spec)
+
+
+def _serialized(graph: GraphProto, spec: ModelSpec) -> bytes:
+    """Return the file of a model with this graph, which says nothing of who exported it."""
+    import onnx
+
+    graph.name = spec.version
+    model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="knownface", graph=graph)
     model.opset_import.add(domain="", version=_OPSET)
-    _write_graph(model.graph, source.graph, nodes, constants, spec)
     onnx.checker.check_model(model)
-    folded: bytes = model.SerializeToString(deterministic=True)
-    return folded
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _unexpected(spec: ModelSpec, what: str) -> ConfigurationError:
-    return ConfigurationError(f"The original of {spec.name} {what}; it cannot be folded.")
+    return ConfigurationError(f"The original of {spec.name} {what}; it cannot be converted.")
+
+
+def _check_input(names: list[str], spec: ModelSpec) -> None:
+    if names != [spec.input]:
+        raise _unexpected(spec, f"has the inputs {names}, not {[spec.input]}")
 
 
 def _check_opset(source: ModelProto, spec: ModelSpec) -> None:
@@ -166,7 +195,6 @@ def _write_graph(
 ) -> None:
     from onnx import numpy_helper
 
-    target.name = spec.version
     for node in nodes:
         target.node.add().CopyFrom(node)
         target.node[-1].ClearField("doc_string")
@@ -178,9 +206,7 @@ def _write_graph(
         )
     # Some originals list their weights as inputs too, which a runtime would demand of its caller.
     inputs = [item for item in source.input if item.name in used and item.name not in constants]
-    names = [item.name for item in inputs]
-    if names != [spec.input]:
-        raise _unexpected(spec, f"has the inputs {names}, not {[spec.input]}")
+    _check_input([item.name for item in inputs], spec)
     target.input.append(inputs[0])
     target.output.extend(source.output)
     _declare_sizes(target, spec)
@@ -203,5 +229,8 @@ def _rename(value: ValueInfoProto, names: Mapping[int, str]) -> None:
 
 
 _CONVERSIONS: Final[Mapping[str, Callable[[bytes, ModelSpec], bytes]]] = MappingProxyType(
-    {"copy": _copy, "int8bq": _fold_int8bq}
+    {"copy": _copy, "int8bq": _fold_int8bq, "tflite": _translate_tflite}
+)
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"copy": (), "int8bq": ("onnx",), "tflite": ("onnx", "tflite")}
 )

@@ -10,6 +10,7 @@ from knownface.errors import ModelUnavailable
 from knownface.imaging import align, resize
 from knownface.types import F32, U8, Embedding, Face, Image
 from knownface.vision.catalog import ModelSpec
+from knownface.vision.tensors import to_tensor
 
 
 class AlignedEmbedder:
@@ -30,14 +31,7 @@ class AlignedEmbedder:
 
     def prepare(self, image: Image, face: Face) -> F32:
         """Return the input tensor, float32 [3, S, S], in the model's colours and range."""
-        crop = self.crop(image, face)
-        channels = crop[:, :, ::-1] if self.spec.colour == "BGR" else crop
-        tensor = np.ascontiguousarray(channels.transpose(2, 0, 1), dtype=np.float32)
-        if self.spec.mean:
-            tensor -= np.float32(self.spec.mean)
-        if self.spec.scale != 1.0:
-            tensor *= np.float32(self.spec.scale)
-        return tensor
+        return to_tensor(self.crop(image, face), self.spec)
 
     def embedding(self, outputs: Sequence[F32]) -> Embedding:
         """Return the unit Embedding of one run's outputs."""

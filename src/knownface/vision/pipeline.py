@@ -6,15 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
-from knownface.errors import ConfigurationError, DeadlineExceeded, Overloaded
+from knownface.errors import ConfigurationError, ModelUnavailable, Unavailable
 from knownface.types import F32, Box, Calibration, Embedding, Face, Image
 from knownface.vision.catalog import Catalog, ModelSpec
 from knownface.vision.detectors import Detections, create_detector
-from knownface.vision.plugins import Plugin, PluginContext, load_plugins
+from knownface.vision.plugins import Plugin, PluginContext, Value, load_plugins
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
 
@@ -22,11 +22,15 @@ log = logging.getLogger(__name__)
 
 CALCULATOR: Final = "calculator"
 
+# Stands for the value of a plugin that failed; None is one that had nothing to say.
+_FAILED: Final = object()
+
 
 class Pipeline:
     """Detector, embedder and plugins around one Scheduler.
 
     Holds no state of a request, so any number of threads may call `analyze` at once.
+    `on_failure(slug, faces)` is told of each plugin that failed, and on how many faces.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Pipeline:
         open_network: Callable[[ModelSpec], Network],
     ) -> None:
         self.scheduler = scheduler
+        self.on_failure: Callable[[str, int], None] | None = None
         self._detector = create_detector(catalog.spec(detector))
         self._max_detect_size = max_detect_size
         self._threshold = det_prob_threshold
@@ -124,12 +129,15 @@ class Pipeline:
     ) -> list[Face]:
         """Return these faces with what the plugins of these slugs find; unknown ones are ignored.
 
-        A failing plugin is logged and its attribute left out; a failing calculator raises.
+        A plugin that fails on a face is logged, counted and its attribute left out there; a failing
+        calculator raises.
         """
-        described = list(faces)
-        for slug in plugins:
-            if slug in self.plugins and described:
-                described = self._apply(self.plugins[slug], image, described, deadline)
+        described, run = list(faces), _Run(self.scheduler, deadline)
+        asked = [self.plugins[slug] for slug in plugins if slug in self.plugins]
+        # The timed ones first: work that several share is then told of.
+        for plugin in sorted(asked, key=lambda plugin: not plugin.timed):
+            if described:
+                described = self._apply(plugin, image, described, run)
         return described
 
     def versions(self, plugins: Collection[str]) -> dict[str, str]:
@@ -137,25 +145,68 @@ class Pipeline:
         timed = (self.plugins[s] for s in plugins if s in self.plugins and self.plugins[s].timed)
         return {"detector": self.detector.version} | {p.slug: p.version for p in timed}
 
-    def _apply(
-        self, plugin: Plugin, image: Image, faces: Sequence[Face], deadline: float | None
-    ) -> list[Face]:
-        def run(model: str, items: Sequence[F32]) -> list[tuple[F32, ...]]:
-            return self.scheduler.run(model, items, deadline)
-
+    def _apply(self, plugin: Plugin, image: Image, faces: Sequence[Face], run: _Run) -> list[Face]:
         started = time.perf_counter()
-        try:
-            values = plugin(image, faces, run)
-        except Exception as error:
-            # Nothing works without embeddings; an age that fails must not cost the name.
-            if plugin.slug == CALCULATOR or isinstance(error, (DeadlineExceeded, Overloaded)):
-                raise
-            log.exception("plugin failed", extra={"plugin": plugin.slug})
-            return list(faces)
+        values = self._values(plugin, image, faces, run)
         share = _milliseconds(started) / len(faces)
         return [
-            _with(face, plugin, value, share) for face, value in zip(faces, values, strict=True)
+            face if value is _FAILED else _with(face, plugin, value, share)
+            for face, value in zip(faces, values, strict=True)
         ]
+
+    def _values(
+        self, plugin: Plugin, image: Image, faces: Sequence[Face], run: _Run
+    ) -> list[object]:
+        """Return what the plugin says of each face, or that it failed on that one."""
+        try:
+            values = list(plugin(image, faces, run))
+            if len(values) != len(faces):
+                raise ValueError(f"{len(values)} values for {len(faces)} faces")
+        except Exception as error:
+            # Nothing works without embeddings; an age that fails must not cost the name.
+            if plugin.slug == CALCULATOR or _concerns_the_request(error):
+                raise
+            if isinstance(error, ModelUnavailable):
+                reason = {"plugin": plugin.slug, "reason": error.message}
+                log.warning("plugin has no model", extra=reason)
+            elif len(faces) > 1:  # nor must one face cost the others theirs
+                return [v for face in faces for v in self._values(plugin, image, [face], run)]
+            else:
+                log.exception("plugin failed", extra={"plugin": plugin.slug})
+            if self.on_failure:
+                self.on_failure(plugin.slug, len(faces))
+            return [_FAILED] * len(faces)
+        return values
+
+
+class _Run:
+    """The models for the plugins of one picture, and what these share until it is described."""
+
+    def __init__(self, scheduler: Scheduler, deadline: float | None) -> None:
+        self._scheduler = scheduler
+        self._deadline = deadline
+        self._kept: dict[tuple[str, Box, bytes], object] = {}
+
+    def __call__(self, model: str, items: Sequence[F32]) -> list[tuple[F32, ...]]:
+        return self._scheduler.run(model, items, self._deadline)
+
+    def once(
+        self, name: str, faces: Sequence[Face], compute: Callable[[Sequence[Face]], Sequence[Value]]
+    ) -> list[Value]:
+        # A face is told by where it is: each plugin gets a new object with more attributes.
+        keys = [
+            (name, face.box, b"" if face.landmarks is None else face.landmarks.tobytes())
+            for face in faces
+        ]
+        lacking = {k: f for k, f in zip(keys, faces, strict=True) if k not in self._kept}
+        if lacking:
+            self._kept |= zip(lacking, compute(list(lacking.values())), strict=True)
+        return [cast("Value", self._kept[key]) for key in keys]
+
+
+def _concerns_the_request(error: Exception) -> bool:
+    """Tell whether the request as a whole cannot be served: too late, too busy, or stopping."""
+    return isinstance(error, Unavailable) and not isinstance(error, ModelUnavailable)
 
 
 def _with(face: Face, plugin: Plugin, value: object, ms: float) -> Face:

@@ -160,6 +160,7 @@ class Network:
             self._healthy = True
         finally:
             self._loading = False
+        _return_freed_memory()  # what the runtime needed to read the file
         seconds = time.perf_counter() - started
         log.info("model ready", extra={"model": self.name, "seconds": round(seconds, 3)})
         return loaded
@@ -286,7 +287,7 @@ def _identity(path: Path | None) -> tuple[int, ...] | None:
 
 
 def _return_freed_memory() -> None:
-    """Make glibc hand freed pages back, which it keeps otherwise: 60 MB after SFace."""
+    """Make glibc hand freed pages back, which it keeps otherwise: 60 MB of SFace."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):

@@ -7,16 +7,18 @@ and may be called from many threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from knownface.errors import ConfigurationError
 from knownface.types import F32, Face, Image
 from knownface.vision.catalog import Catalog, ModelSpec
 
 GROUP: Final = "knownface.plugins"
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,20 @@ class PluginContext:
 
 
 class Run(Protocol):
-    """Runs a model on items without a batch axis; results have none either."""
+    """The models, as a plugin reaches them while one picture is described."""
 
-    def __call__(self, model: str, items: Sequence[F32]) -> list[tuple[F32, ...]]: ...
+    def __call__(self, model: str, items: Sequence[F32]) -> list[tuple[F32, ...]]:
+        """Run a model on items without a batch axis; results have none either."""
+        ...
+
+    def once(
+        self, name: str, faces: Sequence[Face], compute: Callable[[Sequence[Face]], Sequence[Value]]
+    ) -> list[Value]:
+        """Return `compute`'s value for each face, asking it only for those it was never asked for.
+
+        So plugins that need the same of a face, and call it by the same `name`, share the work.
+        """
+        ...
 
 
 @runtime_checkable
@@ -39,7 +52,8 @@ class Plugin(Protocol):
 
     `slug` is the word in `face_plugins`, `field` the name in the answer, `version` the word in
     `plugins_versions`. A plugin that is not `timed` costs nothing and shows in neither report.
-    `models` are the names of the networks it runs.
+    `models` are the names of the networks it runs. Where two plugins fill one field, the one that
+    runs a network has the last word.
     """
 
     slug: str
@@ -49,7 +63,10 @@ class Plugin(Protocol):
     models: tuple[str, ...]
 
     def __call__(self, image: Image, faces: Sequence[Face], run: Run) -> Sequence[object]:
-        """Return one JSON-ready value for each face; None where there is nothing to say."""
+        """Return one JSON-ready value for each face; None where there is nothing to say.
+
+        What it raises is held against the one face that it concerns: it is called again for each.
+        """
         ...
 
 
