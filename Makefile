@@ -14,6 +14,9 @@ BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --no-input -qq
 MODELS := knownface-data/models
 PORTRAITS := .cache/portraits
+# Where a mistake costs most, tests leave nothing out.
+WHOLE := src/knownface/errors.py,src/knownface/collection.py,src/knownface/vision/scheduler.py,$\
+	src/knownface/api/wire.py
 
 # Each of these files says that a step is done; what it depends on, when to do it again.
 LOCKED := .venv/.locked
@@ -50,6 +53,8 @@ test: export KNOWNFACE_TEST_PORTRAITS = $(CURDIR)/$(PORTRAITS)
 test: export KNOWNFACE_TEST_SDK_PYTHON = $(CURDIR)/.venv-sdk/bin/python
 test: check $(MODELS_READY) $(PORTRAITS_READY) $(SDK_READY) ## every check and every test, with coverage
 	$(BIN)/pytest --numprocesses=$(JOBS) --dist=worksteal --cov --cov-report=term
+	@$(BIN)/coverage report --include='$(WHOLE)' --fail-under=100 --format=total >/dev/null || { \
+		echo "Every line and branch of these must be tested: $(WHOLE)" >&2; exit 1; }
 
 check: lint types imports ## what needs no test run: format, lint, spelling, types, layers
 
