@@ -14,7 +14,7 @@ from knownface.vision.plugins import PluginContext, Run
 
 # The network flattens faces: this much deeper they turn as they do in the pictures.
 _DEPTH: Final = 1.2
-# Brings the zero of pitch to where AFLW's labels have it; a passport photograph then reads about -4.
+# Puts the zero of pitch where AFLW's labels have it; a passport photograph then reads about -4.
 _PITCH_OFFSET: Final = 3.5
 
 
