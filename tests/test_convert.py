@@ -178,7 +178,7 @@ def test_without_the_converter_the_message_says_what_to_install(
     original: bytes, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ModelUnavailable, match=r"knownface\[convert\]"):
+    with pytest.raises(ModelUnavailable, match="package onnx: `pip install onnx`"):
         convert(original, spec)
 
 

@@ -47,7 +47,7 @@ class Labelled(Schema):
 
 
 class Pose(Schema):
-    """Degrees; all three are near 0 for a face that looks at the camera."""
+    """Degrees; all three are small for a face that looks at the camera."""
 
     pitch: float = Field(description="Positive: the face looks up.")
     roll: float = Field(description="Positive: the head is turned counter-clockwise.")

@@ -14,7 +14,7 @@ from knownface.vision.plugins import PluginContext, Run
 
 # The network flattens faces: this much deeper they turn as they do in the pictures.
 _DEPTH: Final = 1.2
-# Faces of people who look straight at the camera read so many degrees too high.
+# Puts the zero of pitch where AFLW's labels have it; a passport photograph then reads about -4.
 _PITCH_OFFSET: Final = 3.5
 
 
