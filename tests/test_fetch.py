@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import zipfile
@@ -17,7 +18,7 @@ import pytest
 import tiny_carrier
 from knownface.errors import ModelUnavailable
 from knownface.vision.catalog import Carrier, Catalog, ModelSpec
-from knownface.vision.install import ensure, install
+from knownface.vision.install import ensure, install, largest_download
 from tiny_carrier import catalog_of
 
 ORIGINAL = tiny_carrier.int8bq_model()
@@ -184,3 +185,23 @@ def test_start_up_installs_what_is_missing(catalog: Catalog, spec: ModelSpec) ->
     catalog.target(spec).write_bytes(b"damaged")
     (row,) = ensure(catalog, ["tiny"], offline=False)
     assert row.state == "installed"
+
+
+def test_folders_that_vanish_while_they_are_looked_through_do_no_harm(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            inner = tmp_path / "unpack" / "deep"
+            inner.mkdir(parents=True)
+            (inner / "some.whl").write_bytes(b"12345")
+            shutil.rmtree(tmp_path / "unpack")
+
+    busy = threading.Thread(target=churn)
+    busy.start()
+    try:
+        sizes = {largest_download(tmp_path) for _ in range(2000)}
+    finally:
+        done.set()
+        busy.join()
+    assert sizes <= {0, 5}

@@ -237,10 +237,18 @@ def _watched(process: subprocess.Popen[bytes], folder: Path, report: Callable[[i
             try:
                 return process.wait(timeout=_POLL_SECONDS)
             except subprocess.TimeoutExpired:
-                report(max(map(_size, folder.rglob("*.whl")), default=0))
+                report(largest_download(folder))
     finally:
         process.kill()
         process.wait()
+
+
+def largest_download(folder: Path) -> int:
+    """Return the bytes of the largest wheel below a folder that pip is working in."""
+    try:
+        return max(map(_size, folder.rglob("*.whl")), default=0)
+    except OSError:  # a folder that pip removed while it was looked through
+        return 0
 
 
 def _size(path: Path) -> int:
