@@ -363,5 +363,5 @@ def test_a_model_of_the_users_own_is_not_fetched(spec: ModelSpec, tmp_path: Path
     own = replace(spec, carrier=None, sha256=None, bytes=None)
     catalog = Catalog([own], tmp_path, own_folders={"tiny": tmp_path / "mine"}, bundle=None)
     assert install(catalog) == []
-    with pytest.raises(ModelUnavailable, match=r"your own: put a sound tiny\.onnx"):
+    with pytest.raises(ModelUnavailable, match=r"from nowhere: put a sound tiny\.onnx"):
         install(catalog, ["tiny"])

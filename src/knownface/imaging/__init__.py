@@ -6,7 +6,7 @@ container   a file reduced to what its pixels need: one reader a format
 decoder     the door: limits, memory, errors
 colour      any pixel mode to upright 8-bit RGB
 pillow      the codec library, and what of its process-wide behaviour is settled once
-geometry    resize, warp, align
+geometry    resize, warp, align, a square around a face
 encode      JPEG and PNG
 """
 
@@ -19,6 +19,7 @@ from knownface.imaging.geometry import (
     align,
     resize,
     similarity_transform,
+    surroundings,
     warp,
     warp_smoothly,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "media_type",
     "resize",
     "similarity_transform",
+    "surroundings",
     "thumbnail",
     "warp",
     "warp_smoothly",

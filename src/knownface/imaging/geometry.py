@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from knownface.types import F32, U8, Image
+from knownface.types import F32, U8, Box, Image
 
 # One request is one thread; OpenCV's own would only compete with those of other requests.
 cv2.setNumThreads(1)
@@ -90,6 +90,30 @@ def warp_smoothly(image: Image, matrix: NDArray[np.float64], size: int) -> U8:
     finer[:, 2] += (factor - 1) / 2  # so that its pixels lie evenly around those of the crop
     larger = warp(image, finer, size * factor)
     return _bytes(cv2.resize(larger, (size, size), interpolation=cv2.INTER_AREA))
+
+
+def surroundings(image: Image, box: Box, reach: float, size: int) -> U8:
+    """Return a square around a box, `reach` times its longer side, as uint8 [size, size, 3].
+
+    The square is rounded to whole pixels; what lies outside of the picture repeats its edge.
+    """
+    side = max(1, round(reach * max(box.width, box.height)))
+    left = round((box.x_min + box.x_max - side) / 2)
+    top = round((box.y_min + box.y_max - side) / 2)
+    right, bottom = left + side, top + side
+    inside = image.pixels[
+        min(max(0, top), image.height - 1) : max(1, bottom),
+        min(max(0, left), image.width - 1) : max(1, right),
+    ]
+    beyond = (
+        max(0, -top),
+        max(0, bottom - image.height),
+        max(0, -left),
+        max(0, right - image.width),
+    )
+    if any(beyond):
+        inside = _bytes(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE))
+    return resize(Image(inside), size, size).pixels
 
 
 def align(image: Image, landmarks: F32, size: int = _TEMPLATE_SIZE) -> U8:

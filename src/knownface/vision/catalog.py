@@ -29,6 +29,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 BUNDLE: Final = "knownface_models"
+# Small networks of our own come with the program and need no installation.
+PACKAGED: Final = Path(__file__).parent / "weights"
 SHIPPED: Final = "models.toml"
 
 
@@ -185,7 +187,7 @@ class Catalog:
         return self._own_folders.get(spec.name, self.models_dir) / spec.file
 
     def find(self, spec: ModelSpec) -> Found:
-        """Look for a sound file: in the package of ready weights first, then the models folder."""
+        """Look for a sound file: in installed packages first, then in the models folder."""
         damaged = None
         for path in self._candidates(spec):
             if not path.is_file():
@@ -206,9 +208,10 @@ class Catalog:
 
     def _candidates(self, spec: ModelSpec) -> tuple[Path, ...]:
         target = self.target(spec)
-        if self._bundle is None or spec.name in self._own_folders:
+        if spec.name in self._own_folders:
             return (target,)
-        return (self._bundle / spec.file, target)
+        packages = (PACKAGED,) if self._bundle is None else (PACKAGED, self._bundle)
+        return (*(package / spec.file for package in packages), target)
 
 
 def sha256_of(path: Path) -> str:

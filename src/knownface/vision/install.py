@@ -97,7 +97,8 @@ def _obtained(spec: ModelSpec, origin: _Origin, progress: Progress) -> bytes:
     """Return the content to install; its hash is the catalogue's."""
     if spec.carrier is None:
         raise ModelUnavailable(
-            f"{spec.name} is a model of your own: put a sound {spec.file} beside its model.toml."
+            f"{spec.name} is fetched from nowhere: put a sound {spec.file} beside its model.toml, "
+            "or install Knownface anew if the file came with it."
         )
     content = origin.converted(spec)
     if content is None:
