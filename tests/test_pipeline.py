@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from knownface.vision.pipeline import Pipeline
 from knownface.vision.plugins import PluginContext, Run, load_plugins
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
+from pipelines import tiny_pipeline
 from tiny_models import DETECTOR, EMBEDDER, Mark, picture, write_model, write_models
 
 OpenPipeline = Callable[[Catalog], Pipeline]
@@ -32,23 +34,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 @pytest.fixture
 def pipelines() -> Iterator[OpenPipeline]:
-    schedulers: list[Scheduler] = []
-
-    def make(catalog: Catalog) -> Pipeline:
-        schedulers.append(Scheduler(2))
-        return Pipeline(
-            catalog,
-            schedulers[-1],
-            detector=DETECTOR,
-            embedder=EMBEDDER,
-            max_detect_size=640,
-            det_prob_threshold=0.8,
-            open_network=lambda spec: Network(spec, catalog.path(spec)),
-        )
-
-    yield make
-    for scheduler in schedulers:
-        scheduler.close()
+    with ExitStack() as opened:
+        yield lambda catalog: opened.enter_context(tiny_pipeline(catalog))
 
 
 @pytest.fixture

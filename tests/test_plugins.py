@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,9 @@ from knownface.types import Image
 from knownface.vision.catalog import Catalog
 from knownface.vision.pipeline import Pipeline
 from knownface.vision.plugins.age import age_range
-from knownface.vision.scheduler import Scheduler
-from knownface.vision.session import Network
+from pipelines import tiny_pipeline
 from tiny_attributes import F64
-from tiny_models import DETECTOR, EMBEDDER, Mark, picture
+from tiny_models import Mark, picture
 
 Open = Callable[[Path], Pipeline]
 FACE = Mark(1, 200, 160, 144)
@@ -25,24 +25,8 @@ FACE = Mark(1, 200, 160, 144)
 
 @pytest.fixture
 def open_pipeline() -> Iterator[Open]:
-    schedulers = []
-
-    def make(folder: Path) -> Pipeline:
-        catalog = Catalog.load(folder)
-        schedulers.append(Scheduler(1))
-        return Pipeline(
-            catalog,
-            schedulers[-1],
-            detector=DETECTOR,
-            embedder=EMBEDDER,
-            max_detect_size=640,
-            det_prob_threshold=0.8,
-            open_network=lambda spec: Network(spec, catalog.path(spec)),
-        )
-
-    yield make
-    for scheduler in schedulers:
-        scheduler.close()
+    with ExitStack() as opened:
+        yield lambda folder: opened.enter_context(tiny_pipeline(Catalog.load(folder), slots=1))
 
 
 @pytest.fixture
