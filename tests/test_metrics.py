@@ -170,9 +170,10 @@ def test_counted_cosines_give_the_thresholds_of_kept_ones(
     assert len(tally) == len(cosines)
     found = tally.threshold(rate)
     if found is None:
+        assert rate * len(cosines) < 1
         return
     threshold, accepts = found
-    assert 1 <= accepts <= rate * len(cosines)
+    assert accepts <= rate * len(cosines)
     assert np.sum(np.array(cosines) >= threshold - 1e-5) >= accepts
     assert np.sum(np.array(cosines) >= threshold + 1e-5) <= accepts
     assert tally.above(threshold) == accepts
@@ -194,3 +195,11 @@ def test_a_tally_shows_how_its_cosines_are_distributed() -> None:
 
     assert middles.tolist() == [-0.75, -0.25, 0.25, 0.75]
     assert shares.tolist() == [0.25, 0, 0, 0.75]
+
+
+def test_a_single_fold_is_judged_by_its_own_threshold() -> None:
+    scores, same = arrays([(0.1, False), (0.2, True)])
+
+    (fold,) = metrics.by_fold(scores, same, ["1", "1"])
+
+    assert (fold.accuracy, fold.threshold) == (1, pytest.approx(0.15))

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from knownface.cli import output
+from knownface.cli.pictures import LARGEST_FILE
 from knownface.cli.run import STOPPED_BY_SETTINGS, Failure
 from knownface.settings import Settings
 
 if TYPE_CHECKING:
     from knownface.evaluation.judging import Judge
     from knownface.vision.catalog import Catalog
-
-# The limit for uploads protects a server from strangers; whoever names a folder means its files.
-LARGEST_FILE: Final = 256 << 20
 
 
 @contextmanager

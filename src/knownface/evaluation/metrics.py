@@ -65,7 +65,7 @@ def best_threshold(scores: F64, same: Bools) -> float:
     possible[:missing] = False
     best = int(np.argmax(np.where(possible, right, -1)))
     if best == len(scores):
-        return float(ranked[-1]) if len(scores) else 0.0
+        return float(ranked[-1])
     below = ranked[best - 1] if best > missing else ranked[best] - 1e-6
     return float((below + ranked[best]) / 2)
 
@@ -75,12 +75,16 @@ def accuracy(scores: F64, same: Bools, threshold: float) -> float:
 
 
 def by_fold(scores: F64, same: Bools, folds: Sequence[str]) -> list[Fold]:
-    """Return the accuracy of each fold, in the order in which they first occur."""
+    """Return the accuracy of each fold, in the order in which they first occur.
+
+    A single fold can only be judged by its own threshold.
+    """
     names = np.array(folds)
     results = []
     for name in dict.fromkeys(folds):
         inside = names == name
-        threshold = best_threshold(scores[~inside], same[~inside])
+        others = inside if inside.all() else ~inside
+        threshold = best_threshold(scores[others], same[others])
         right = accuracy(scores[inside], same[inside], threshold)
         results.append(Fold(name, right, threshold, int(inside.sum())))
     return results
@@ -182,13 +186,16 @@ class Tally:
         return int(self._counts[max(0, start) :].sum())
 
     def threshold(self, rate: float) -> tuple[float, int] | None:
-        """Return a cosine reached by at most this share, and by how many; None where by none."""
+        """Return a cosine reached by at most this share, and by how many.
+
+        None where there are too few for even one.
+        """
         reached = np.cumsum(self._counts[::-1])
         allowed = allowance(rate, int(reached[-1]))
-        bins = int(np.searchsorted(reached, allowed, side="right"))
-        if not allowed or not bins or not reached[bins - 1]:
+        if not allowed:
             return None
-        return 1 - bins * (2 / BINS), int(reached[bins - 1])
+        bins = int(np.searchsorted(reached, allowed, side="right"))
+        return 1 - bins * (2 / BINS), int(reached[bins - 1]) if bins else 0
 
     def histogram(self, bins: int) -> tuple[F64, F64]:
         """Return the middles of so many bins and the share of all that falls into each."""

@@ -134,7 +134,9 @@ def _cells(line: str, separator: str, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _split(line: str, separator: str) -> list[str]:
+    if line.count('"') % 2:
+        raise ValueError("it has a quotation mark that is not closed")
     try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True))
     except csv.Error as error:
         raise ValueError(f"it is no row of a CSV file ({error})") from None
