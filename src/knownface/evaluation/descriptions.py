@@ -123,8 +123,8 @@ def _provide(catalog: Catalog, spec: ModelSpec, target: Path) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         try:
-            os.link(source, part)
-        except OSError:  # another file system, or one without links
+            os.link(source.resolve(), part)
+        except OSError:  # on another file system, or one without links
             shutil.copyfile(source, part)
         os.replace(part, target)
     finally:
