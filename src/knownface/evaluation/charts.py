@@ -139,27 +139,27 @@ def _diagonal(plane: _Plane) -> str:
 
 def simplified(points: FloatArray) -> F64:
     """Return the corners of a line, [n, 2]: all other points lie on it, as far as one can see."""
-    points = points[np.isfinite(points).all(axis=1)]
-    if len(points) < 3:
-        return points
+    line = np.asarray(points[np.isfinite(points).all(axis=1)], np.float64)
+    if len(line) < 3:
+        return line
     # What falls onto one place is one point: curves of a million points become thousands.
-    places = np.rint(points / _TOLERANCE)
+    places = np.rint(line / _TOLERANCE)
     moved = np.r_[True, (np.diff(places, axis=0) != 0).any(axis=1)]
     moved[-1] = True
-    points = points[moved]
-    kept = np.zeros(len(points), bool)
+    line = line[moved]
+    kept = np.zeros(len(line), bool)
     kept[[0, -1]] = True
-    spans = [(0, len(points) - 1)]
+    spans = [(0, len(line) - 1)]
     while spans:  # the algorithm of Ramer, Douglas and Peucker
         first, last = spans.pop()
         if last - first < 2:
             continue
-        off = _distances(points[first + 1 : last], points[first], points[last])
+        off = _distances(line[first + 1 : last], line[first], line[last])
         if off.max() > _TOLERANCE:
             farthest = first + 1 + int(off.argmax())
             kept[farthest] = True
             spans += [(first, farthest), (farthest, last)]
-    return points[kept]
+    return line[kept]
 
 
 def _distances(points: F64, start: F64, end: F64) -> F64:

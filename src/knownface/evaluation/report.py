@@ -58,15 +58,15 @@ def _headline(tables: Sequence[Table]) -> str:
     if not tables:
         return ""
     table = tables[0]
-    if len(table.columns) != 2:
+    if len(table.columns) not in (2, 3):
         return f"<section>\n{_table(table)}\n</section>\n"
     tiles = "".join(
-        f"<div><dt>{escape(_words(name))}</dt><dd>{escape(_words(value))}</dd></div>"
-        for name, value in table.rows
+        f"<div><dt>{escape(_words(name))}</dt><dd>{escape(_words(value))}</dd>"
+        + "".join(f"<dd>{escape(_words(note))}</dd>" for note in notes if note != "")
+        + "</div>"
+        for name, value, *notes in table.rows
     )
-    return (
-        f'<section>\n<h2>{escape(table.title)}</h2>\n<dl class="tiles">{tiles}</dl>\n</section>\n'
-    )
+    return _section(escape(table.title), f'<dl class="tiles">{tiles}</dl>')
 
 
 def _charts(evaluation: Evaluation) -> str:
@@ -99,18 +99,15 @@ def _table(table: Table) -> str:
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
     shown = []
     for mistake in mistakes:
+        pictures = [picture for picture in mistake.pictures if picture]
         caption = escape(mistake.caption)
-        pictures = "".join(
-            f'<img src="data:image/jpeg;base64,{b64encode(picture).decode()}" alt="{alt}">'
-            for picture, alt in zip(mistake.pictures, _alternatives(mistake), strict=True)
+        drawn = "".join(
+            f'<img src="data:image/jpeg;base64,{b64encode(picture).decode()}"'
+            f' alt="picture {k} of {len(pictures)}">'
+            for k, picture in enumerate(pictures, start=1)
         )
-        shown.append(f"<li><figure>{pictures}<figcaption>{caption}</figcaption></figure></li>")
+        shown.append(f"<li><figure>{drawn}<figcaption>{caption}</figcaption></figure></li>")
     return f'<ul class="mistakes">{"".join(shown)}</ul>' if shown else ""
-
-
-def _alternatives(mistake: Mistake) -> list[str]:
-    count = len(mistake.pictures)
-    return [f"picture {k} of {count}" if count > 1 else "picture" for k in range(1, count + 1)]
 
 
 def _problems(problems: Sequence[Problem]) -> str:
@@ -125,7 +122,10 @@ def _problems(problems: Sequence[Problem]) -> str:
 
 def _making(evaluation: Evaluation, made: datetime, command: str) -> str:
     """Say what it takes to do it again: the program, the models, the data, the command."""
-    facts = [("program", f"Knownface {__version__}"), ("made", made.isoformat(timespec="seconds"))]
+    facts: list[tuple[str, object]] = [
+        ("program", f"Knownface {__version__}"),
+        ("made", made.isoformat(timespec="seconds")),
+    ]
     facts += [(name, value) for name, value in flat(evaluation.figures) if _tells_how(name, value)]
     if command:
         facts.append(("command", command))
