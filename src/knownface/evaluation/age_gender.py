@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +36,8 @@ ADULT: Final = 15
 AGES: Final = (0, 3, 10, 15, 20, 30, 40, 50, 60, 70, 80, 131)
 GENDERS: Final = ("female", "male")
 SYNONYMS: Final = {"f": "female", "woman": "female", "w": "female", "m": "male", "man": "male"}
-# A crop that ends at the face gets so much black on each side: detectors want to see around it.
+# A picture without a face may be a crop that ends at it, and detectors want to see what is around:
+# it is looked at again with so much of its sides in black on each.
 PADDING: Final = 0.4
 # A labelled box that no detected face fits is looked at with this much around it.
 _REACH: Final = 1.2
@@ -96,18 +97,22 @@ class Scores:
 Judged = tuple[Person, Answer]
 
 
-def evaluate(labels: Path, images: Path, judge: Judge) -> Evaluation:
-    """Measure on rows of file, age and gender, optionally race and x_min, y_min, x_max, y_max."""
+def evaluate(labels: Path, images: Path, judge: Judge, *, padding: float = 0.0) -> Evaluation:
+    """Measure on rows of file, age and gender, optionally race and x_min, y_min, x_max, y_max.
+
+    With `padding` every picture without a labelled box gets black of that share of its sides on
+    each before a face is looked for in it.
+    """
     ready(judge, SLUGS)
     rows, problems = read_rows(labels, ("file",), partial(_person, images))
     if not any(row.value.age is not None or row.value.gender for row in rows):
         raise InvalidRequest(f"{labels} has no row with an age or a gender.")
-    people, unjudged = judged(judge, "ages and genders", rows, partial(_answer, judge))
+    people, unjudged = judged(judge, "ages and genders", rows, partial(_answer, judge, padding))
     pictures = len({row.value.path for row in rows})
     skipped = len(problems) + len(unjudged)
     return Evaluation(
         kind="age-gender",
-        figures=_figures(people)
+        figures={**_figures(people), "padding": padding}
         | origin(judge, SLUGS, faces=len(people), pictures=pictures, bad_rows=skipped),
         tables=_tables(people),
         charts=_charts(people),
@@ -161,8 +166,8 @@ def _person(images: Path, cells: dict[str, str]) -> Person:
     return Person(path, age, gender, cells.get("race", ""), labelled_box(cells))
 
 
-def _answer(judge: Judge, image: Image, person: Person) -> Answer:
-    view, face, box, found = _face(judge, image, person.box)
+def _answer(judge: Judge, padding: float, image: Image, person: Person) -> Answer:
+    view, face, box, found = _face(judge, image, person.box, padding)
     said = attributes(judge, view, face, SLUGS)
     return Answer(
         **said["age"],
@@ -173,31 +178,34 @@ def _answer(judge: Judge, image: Image, person: Person) -> Answer:
     )
 
 
-def _face(judge: Judge, image: Image, label: Box | None) -> tuple[Image, Face, Box | None, bool]:
+def _face(
+    judge: Judge, image: Image, label: Box | None, padding: float
+) -> tuple[Image, Face, Box | None, bool]:
     """Return the face, the picture that it is in, its box in the labelled one, and if it is found.
 
     Where it is not, the labelled box, or else the whole picture, becomes a picture of a face.
     """
-    face, found = judge.face_at(image, label)
-    if found:
-        return image, face, face.box, True
     if label is not None:
+        face, found = judge.face_at(image, label)
+        if found:
+            return image, face, face.box, True
         crop = Image(surroundings(image, label, _REACH, _CROP))
         return crop, Face(_whole(crop)), label, False
-    larger, (x, y) = padded(image)
-    inside = judge.central_face(larger)
-    if inside is None:
-        return image, Face(_whole(image)), None, False
-    box = inside.box
-    moved = replace(
-        box, x_min=box.x_min - x, x_max=box.x_max - x, y_min=box.y_min - y, y_max=box.y_max - y
-    )
-    return larger, inside, moved, True
+    for share in (padding, max(padding, PADDING)):
+        view, (x, y) = padded(image, share)
+        inside = judge.central_face(view)
+        if inside is not None:
+            box = inside.box
+            corners = (box.x_min - x, box.y_min - y, box.x_max - x, box.y_max - y)
+            return view, inside, Box(*corners, box.probability), True
+    return image, Face(_whole(image)), None, False
 
 
-def padded(image: Image) -> tuple[Image, tuple[int, int]]:
+def padded(image: Image, share: float) -> tuple[Image, tuple[int, int]]:
     """Return the picture with black around it, and where in that its corner (x, y) lies."""
-    y, x = (int(side * PADDING) for side in (image.height, image.width))
+    y, x = (int(side * share) for side in (image.height, image.width))
+    if not x and not y:
+        return image, (0, 0)
     return Image(np.pad(image.pixels, ((y, y), (x, x), (0, 0)))), (x, y)
 
 
@@ -218,7 +226,7 @@ def _groups(people: Sequence[Judged]) -> dict[str, dict[str, list[Judged]]]:
         return {name: [p for p in adults if of(p[0]) == name] for name in names}
 
     ages = {
-        f"{first}–{after - 1}" if after < AGES[-1] else f"{first} or more": [
+        f"{first}-{after - 1}" if after < AGES[-1] else f"{first} or more": [
             p for p in people if p[0].age is not None and first <= p[0].age < after
         ]
         for first, after in pairwise(AGES)
@@ -260,7 +268,11 @@ def _tables(people: Sequence[Judged]) -> tuple[Table, ...]:
         "races": f"By race as labelled, {older}",
     }
     tables = [
-        Table(titles[kind], columns, tuple(_row(name, group) for name, group in those.items()))
+        Table(
+            titles[kind],
+            columns,
+            tuple(_row(name.replace("-", "–"), group) for name, group in those.items()),
+        )
         for kind, those in _groups(people).items()
         if those
     ]
