@@ -10,6 +10,7 @@ import click
 
 from knownface import __version__
 from knownface.cli.checks import doctor, migrate
+from knownface.cli.evaluate import evaluate
 from knownface.cli.models import models
 from knownface.cli.pictures import detect, recognize, verify
 from knownface.cli.run import OneLineErrors
@@ -35,6 +36,9 @@ EXAMPLES = """Examples:
   knownface detect photo.jpg --annotate faces.jpg
       Find the faces without a server, and draw them.
 \b
+  knownface evaluate verification pairs.csv --images photos
+      Measure how accurate the models are on your own pictures.
+\b
   knownface doctor
       Say what is wrong with this installation, and what to do about it.
 
@@ -53,5 +57,5 @@ def main() -> None:
     """Knownface: a self-hosted face recognition server that speaks CompreFace's REST API."""
 
 
-for command in (serve, service, models, recognize, detect, verify, migrate, doctor):
+for command in (serve, service, models, recognize, detect, verify, evaluate, migrate, doctor):
     main.add_command(command)

@@ -1,0 +1,276 @@
+"""`knownface evaluate`: how accurate the models are on one's own pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from knownface.cli import output
+from knownface.cli.judges import open_judge
+from knownface.cli.run import Failure, with_settings
+from knownface.settings import Settings
+
+if TYPE_CHECKING:
+    from knownface.evaluation.judging import Judge
+    from knownface.evaluation.results import Evaluation, Problem
+    from knownface.vision.catalog import Catalog
+
+SETTINGS: Final = (
+    "data",
+    "models_dir",
+    "detector",
+    "embedder",
+    "max_detect_size",
+    "det_prob_threshold",
+    "offline",
+)
+# More problems than anybody reads; all of them are in the JSON.
+SHOWN: Final = 50
+STANDARD_OUTPUT: Final = "-"
+
+Command = Callable[..., None]
+
+_labels = click.argument(
+    "labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="LABELS.csv"
+)
+_pairs = click.argument(
+    "pairs", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PAIRS.csv"
+)
+_images = click.option(
+    "--images",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that the file names are relative to [default: the folder `images` beside the CSV "
+    "file, else the folder of the CSV file].",
+)
+_json = click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    help="Write every figure as JSON; - prints it instead of the tables.",
+)
+_report = click.option(
+    "--report",
+    metavar="FILE.html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with charts and the worst mistakes, all in one file.",
+)
+
+
+def _measured(command: Command) -> Command:
+    """Give a command the options that all measurements share."""
+    return _json(_report(with_settings(*SETTINGS)(command)))
+
+
+@click.group(short_help="Measure accuracy on your own pictures.")
+def evaluate() -> None:
+    """Measure how accurate the models are on your own labelled pictures.
+
+    Figures go to standard output, rows and pictures that cannot be used to standard error, with
+    the line and the reason. Nothing is stored and no server is needed.
+
+    \b
+    Examples:
+      knownface evaluate verification pairs.csv --images photos --report report.html
+      knownface evaluate identification gallery/ probes/ --json figures.json
+      knownface evaluate calibrate pairs.csv --images photos --dry-run
+
+    CSV files name their columns in the first line; more columns than a command needs do no harm.
+    """
+
+
+@evaluate.command(short_help="Pairs of pictures: one person or two?")
+@_pairs
+@_images
+@click.option("--by", metavar="COLUMN", help="Show the figures of each value of this column, too.")
+@_measured
+def verification(
+    settings: Settings,
+    pairs: Path,
+    images: Path | None,
+    by: str | None,
+    json_file: Path | None,
+    report: Path | None,
+) -> None:
+    """Measure how well pairs of the same person are told from pairs of two people.
+
+    Accuracy (per fold, at the threshold that is best for the other folds), TAR at FAR 1e-2 to 1e-6
+    as far as there are pairs enough, EER, and thresholds from all pairs of pictures whose people
+    are known. The face nearest to the middle of a picture counts; a pair in which a face is not
+    found counts as told different.
+
+    \b
+    PAIRS.csv:
+      fold,file_a,file_b,same
+      1,anna/1.jpg,anna/2.jpg,1
+      1,anna/1.jpg,ben/1.jpg,0
+    same is 1, true or yes, or 0, false or no. Without fold, ten are made.
+
+    \b
+    Example:
+      knownface evaluate verification pairs.csv --images photos --by country
+    """
+    from knownface.evaluation import verification as measure
+
+    place = _place(pairs, images)
+    with _judge(settings, json_file, report) as (judge, _):
+        found = measure.evaluate(pairs, place, judge, by=by)
+    _tell(found, f"Verification of {pairs.name}", json_file, report)
+
+
+@evaluate.command(short_help="A gallery of known people, and probes: who is found?")
+@click.argument("gallery", type=click.Path(exists=True, path_type=Path))
+@click.argument("probes", type=click.Path(exists=True, path_type=Path))
+@_images
+@_measured
+def identification(
+    settings: Settings,
+    gallery: Path,
+    probes: Path,
+    images: Path | None,
+    json_file: Path | None,
+    report: Path | None,
+) -> None:
+    """Measure how often the right person of a gallery is found (rank-1), and how often somebody who
+    is not in it is taken for one (FNIR at FPIR 0.01).
+
+    GALLERY and PROBES are folders with a sub-folder for each person, named alike in both. Probes of
+    people who are not in the gallery, and files right in PROBES, are the unknown ones.
+
+    \b
+    Instead of a folder, a CSV file names the people; those without a subject are unknown:
+      file,subject
+      anna/1.jpg,Anna
+      street/7.jpg,
+
+    \b
+    Example:
+      knownface evaluate identification gallery/ probes/ --report report.html
+    """
+    from knownface.evaluation import identification as measure
+
+    with _judge(settings, json_file, report) as (judge, _):
+        found = measure.evaluate(gallery, probes, judge, images=images)
+    _tell(found, f"Identification of {probes.name} in {gallery.name}", json_file, report)
+
+
+@evaluate.command(short_help="Let similarities mean what your pictures say.")
+@_pairs
+@_images
+@click.option(
+    "--steepness",
+    metavar="C1",
+    type=click.FloatRange(0.1, 100),
+    help="How steeply similarity changes around 0.5 [default: as the model has it].",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@_measured
+def calibrate(
+    settings: Settings,
+    pairs: Path,
+    images: Path | None,
+    steepness: float | None,
+    dry_run: bool,
+    json_file: Path | None,
+    report: Path | None,
+) -> None:
+    """Derive the similarities of an embedder, and the table of their false match rates, from
+    pairs as `verification` takes them, and write both into the folder of the model.
+
+    c0 is put where same and different are equally likely, so that 0.5 means that; c1 stays, so that
+    similarities remain graded. The next start uses them. Thresholds that were chosen before mean
+    something else then: the output shows what becomes of them.
+
+    \b
+    Example:
+      knownface evaluate calibrate pairs.csv --images photos --embedder my-arcface
+    """
+    from knownface.evaluation import calibration, descriptions
+
+    place = _place(pairs, images)
+    with _judge(settings, json_file, report) as (judge, catalog):
+        derived = calibration.derive(pairs, place, judge, steepness=steepness)
+        spec = judge.pipeline.embedder
+        path = descriptions.place_of(catalog, spec)
+        if not dry_run:
+            strangers = f"measured on {pairs.name}, {datetime.now(UTC):%Y-%m-%d}"
+            descriptions.write(catalog, spec, derived.calibration, derived.fmr, strangers)
+    written = {"written": None if dry_run else str(path)}
+    _tell(derived.evaluation, f"Calibration by {pairs.name}", json_file, report, **written)
+    click.echo(_consequences(spec.name, path, dry_run=dry_run), err=True)
+
+
+@contextmanager
+def _judge(
+    settings: Settings, *files: Path | None, plugins: Sequence[str] = ()
+) -> Iterator[tuple[Judge, Catalog]]:
+    """Open what pictures are seen through, after a look at where the answers shall go."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise click.UsageError(f"Cannot write {file}: there is no folder {file.parent}.")
+    with output.measuring() as progress, open_judge(settings, progress, plugins) as opened:
+        yield opened
+
+
+def _place(labels: Path, images: Path | None) -> Path:
+    from knownface.evaluation.people import images_beside
+
+    return images or images_beside(labels)
+
+
+def _tell(
+    found: Evaluation, title: str, json_file: Path | None, report: Path | None, **more: object
+) -> None:
+    """Print the tables and the problems, and write the files that were asked for."""
+    document = {
+        "kind": found.kind,
+        **found.figures,
+        **more,
+        "problems": [{"file": p.file, "line": p.line, "reason": p.reason} for p in found.problems],
+    }
+    printed = json_file is not None and str(json_file) == STANDARD_OUTPUT
+    if printed:
+        output.json(document)
+    else:
+        for table in found.tables:
+            click.echo(f"\n{table.title}")
+            output.table(table.columns, table.rows)
+    _complain(found.problems)
+    if json_file and not printed:
+        _write(json_file, output.json_text(document) + "\n")
+    if report:
+        from knownface.evaluation.report import html
+
+        _write(report, html(found, title=title, made=datetime.now(UTC)))
+
+
+def _complain(problems: Sequence[Problem]) -> None:
+    for problem in problems[:SHOWN]:
+        click.echo(f"Left out: {problem}", err=True)
+    if len(problems) > SHOWN:
+        click.echo(f"Left out: {len(problems) - SHOWN} more; --json lists all of them.", err=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise Failure(f"Cannot write {path}: {error.strerror}") from None
+    click.echo(f"Wrote {path}", err=True)
+
+
+def _consequences(model: str, path: Path, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"Nothing was written; without --dry-run it would go to {path}."
+    return (
+        f"Wrote {path}; the next start of the server uses it. Similarities of {model} mean "
+        "something else from then on: look at the similarity_threshold of services "
+        "(knownface service list) and at thresholds in your clients. Thresholds given as max_fmr "
+        "follow the new table. Faces that are stored need nothing."
+    )
