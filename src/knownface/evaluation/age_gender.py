@@ -271,7 +271,7 @@ def _tables(people: Sequence[Judged]) -> tuple[Table, ...]:
         Table(
             titles[kind],
             columns,
-            tuple(_row(name.replace("-", "–"), group) for name, group in those.items()),
+            tuple(_row(name, group) for name, group in those.items()),
         )
         for kind, those in _groups(people).items()
         if those
@@ -296,7 +296,7 @@ def _charts(people: Sequence[Judged]) -> tuple[Chart, ...]:
     if aged:
         true, said = np.array(aged, float).T
         charts.append(Scatter("Age", "labelled age", "middle of the answered range", true, said))
-        error = Histogram("By how much the age is off", "years too old", (("", said - true),), 0.0)
+        error = Histogram("By how much the age is off", "years too old", (("", said - true),))
         charts.append(error)
     for title, group in ((f"Gender, {ADULT} or more", _adults(people)), ("Gender", people)):
         pairs = [(p.gender, answer.gender) for p, answer in group]

@@ -191,8 +191,8 @@ def _histogram(chart: Histogram, position: int) -> str:
                 number(chart.marker), at + (-5 if end else 5), TOP + 11, "end" if end else "start"
             )
         )
-    names = [f"{name} ({len(values):,})" for name, values in chart.series]
-    words = [_middle_in_words(name, values) for name, values in chart.series]
+    names = [f"{name} ({len(values):,})".strip() for name, values in chart.series]
+    words = [_middle_in_words(name or chart.title, values) for name, values in chart.series]
     if chart.marker is not None:
         words.append(f"The threshold is {number(chart.marker)}.")
     legend = _legend(names, ["threshold"] if marker else [], kind="area")

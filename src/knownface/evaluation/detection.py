@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ import numpy as np
 from knownface.drawing import Label, annotate, encoded
 from knownface.evaluation.annotations import Annotated, Truth, read_annotations
 from knownface.evaluation.judging import UNREADABLE, Judge, overlap
-from knownface.evaluation.labelled import MOST_MISTAKES, THUMBNAIL, by_size, origin, sizes
+from knownface.evaluation.labelled import MOST_MISTAKES, THUMBNAIL, by_size, excerpt, origin, sizes
 from knownface.evaluation.metrics import F64
 from knownface.evaluation.results import (
     Curve,
@@ -23,8 +23,8 @@ from knownface.evaluation.results import (
     Table,
 )
 from knownface.evaluation.wording import percent
-from knownface.imaging import surroundings
-from knownface.types import Box, Face, Image
+from knownface.imaging import resize
+from knownface.types import Box, Face
 
 # From this overlap on, a found box is the labelled one.
 OVERLAP: Final = 0.5
@@ -282,34 +282,45 @@ def _mistakes(judge: Judge, seen: Sequence[Seen], threshold: float) -> tuple[Mis
     false.sort(key=lambda one: -one[1].probability)
     half = MOST_MISTAKES // 2
     chosen = [
-        (path, box, f"{path.name}: not detected")
+        _Shown(path, box, f"{path.name}: not detected", labelled=True)
         for path, box in missed[: max(half, MOST_MISTAKES - len(false))]
     ]
     chosen += [
-        (path, box, f"{path.name}: found ({box.probability:.0%}), but not labelled")
+        _Shown(path, box, f"{path.name}: found ({box.probability:.0%}), but not labelled")
         for path, box in false[: MOST_MISTAKES - len(chosen)]
     ]
-    return tuple(judge.map("thumbnails", chosen, lambda one: _mistake(judge, *one)))
+    return tuple(judge.map("thumbnails", chosen, lambda one: _mistake(judge, one)))
 
 
-def _mistake(judge: Judge, path: Path, box: Box, caption: str) -> Mistake:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A box to frame: green where a face is labelled, else orange."""
+
+    path: Path
+    box: Box
+    caption: str
+    labelled: bool = False
+
+
+def _mistake(judge: Judge, one: _Shown) -> Mistake:
     try:
-        image = judge.image(path)
+        image = judge.image(one.path)
     except UNREADABLE:
-        return Mistake(caption, ())
-    if box.area == 0:  # a labelled point
-        size = max(image.width, image.height) / 20
-        box = replace(
-            box,
-            x_min=box.x_min - size,
-            x_max=box.x_max + size,
-            y_min=box.y_min - size,
-            y_max=box.y_max + size,
-        )
-    crop = Image(surroundings(image, box, _REACH, THUMBNAIL))
-    scale = THUMBNAIL / (_REACH * max(box.width, box.height))
-    across, down = (scale * side / 2 for side in (box.width, box.height))
-    middle = THUMBNAIL / 2
-    frame = Box(middle - across, middle - down, middle + across, middle + down, 1.0)
-    drawn = annotate(crop, [Label(Face(frame), known="not detected" not in caption)])
-    return Mistake(caption, (encoded(drawn, "JPEG"),))
+        return Mistake(one.caption, ())
+    box = one.box
+    if not box.area:
+        box = _around(box, max(image.width, image.height) / 20)
+    shown, (left, top) = excerpt(image, box, _REACH)
+    scale = min(1.0, THUMBNAIL / max(shown.width, shown.height))
+    small = resize(shown, *(max(1, round(scale * side)) for side in (shown.width, shown.height)))
+    corners = (box.x_min - left, box.y_min - top, box.x_max - left, box.y_max - top)
+    left_, top_, right, bottom = (scale * corner for corner in corners)
+    frame = Box(left_, top_, right, bottom, 1.0)
+    drawn = annotate(small, [Label(Face(frame), known=one.labelled)])
+    return Mistake(one.caption, (encoded(drawn, "JPEG"),))
+
+
+def _around(point: Box, reach: float) -> Box:
+    """Return a box around a labelled point, so that something can be shown."""
+    x, y = point.x_min, point.y_min
+    return Box(x - reach, y - reach, x + reach, y + reach, 1.0)

@@ -8,10 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+import numpy as np
+
 from knownface.evaluation.judging import UNREADABLE, Judge
 from knownface.evaluation.results import Mistake, Problem
 from knownface.evaluation.tables import Row, number
-from knownface.imaging import encode_jpeg, surroundings, thumbnail
+from knownface.imaging import thumbnail
 from knownface.types import Box, Face, Image
 
 CORNERS: Final = ("x_min", "y_min", "x_max", "y_max")
@@ -107,10 +109,22 @@ def mistakes(judge: Judge, wrong: Sequence[Wrong]) -> tuple[Mistake, ...]:
             return Mistake(one.caption, ())
         if one.box is None:
             return Mistake(one.caption, (thumbnail(image, THUMBNAIL),))
-        crop = Image(surroundings(image, one.box, _REACH, THUMBNAIL))
-        return Mistake(one.caption, (encode_jpeg(crop, 80),))
+        return Mistake(one.caption, (thumbnail(excerpt(image, one.box, _REACH)[0], THUMBNAIL),))
 
     return tuple(judge.map("thumbnails", wrong[:MOST_MISTAKES], shown))
+
+
+def excerpt(image: Image, box: Box, reach: float) -> tuple[Image, tuple[int, int]]:
+    """Return what the picture shows around a box, and where in it that begins: (x, y).
+
+    It is a square of `reach` times the longer side of the box, or what the picture has of that.
+    """
+    half = max(1.0, reach * max(box.width, box.height)) / 2
+    x, y = (box.x_min + box.x_max) / 2, (box.y_min + box.y_max) / 2
+    left = min(max(0, round(x - half)), image.width - 1)
+    top = min(max(0, round(y - half)), image.height - 1)
+    right, bottom = max(left + 1, round(x + half)), max(top + 1, round(y + half))
+    return Image(np.ascontiguousarray(image.pixels[top:bottom, left:right])), (left, top)
 
 
 def origin(judge: Judge, slugs: Sequence[str], **counts: int) -> dict[str, object]:

@@ -19,6 +19,8 @@ from knownface.evaluation.results import Evaluation, Mistake, Problem, Table
 MOST_PROBLEMS: Final = 500
 # Should anything on the page ever try to reach for more, the browser refuses it.
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Figures that say where the others come from.
+_ORIGIN: Final = ("data", "versions")
 _NUMBER: Final = re.compile(r"[-−+±]?\d|–$")
 
 
@@ -143,7 +145,8 @@ def _figures(evaluation: Evaluation) -> str:
 
 
 def _tells_how(name: str, value: object) -> bool:
-    return isinstance(value, str) or name.split(".")[0] == "data"
+    top = re.split(r"[.\[]", name)[0]
+    return top in _ORIGIN or (top == name and isinstance(value, str))
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
