@@ -252,7 +252,7 @@ def _matrix(chart: Matrix) -> str:
             )
         rows.append(f'<tr><th scope="row">{_breakable(name)}</th>{"".join(cells)}</tr>')
     return (
-        f'<figure class="chart"><div class="scroll"><table class="matrix">'
+        f'<figure class="chart"><div class="scroll" tabindex="0"><table class="matrix">'
         f"<caption>{escape(chart.title)}</caption>"
         f'<thead><tr><th scope="col">label, answer</th>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></figure>"

@@ -93,7 +93,7 @@ def _table(table: Table) -> str:
         )
         rows.append(f'<tr><th scope="row">{escape(_words(first))}</th>{cells}</tr>')
     return (
-        f'<div class="scroll"><table><caption>{escape(table.title)}</caption>'
+        f'<div class="scroll" tabindex="0"><table><caption>{escape(table.title)}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table></div>\n"
     )
 
@@ -175,4 +175,4 @@ def _words(value: object) -> str:
 
 
 def _date(made: datetime) -> str:
-    return f"{made.day} {made:%B %Y, %H:%M}"
+    return f"{made.day} {made:%B %Y, %H:%M %Z}".strip()
