@@ -60,9 +60,9 @@ class Judge:
             raise UnreadableImage(f"The file cannot be read: {error.strerror}.") from error
         return self._decoder.decode(data)
 
-    def central_face(self, image: Image) -> Face | None:
+    def central_face(self, image: Image, det_prob_threshold: float | None = None) -> Face | None:
         """Return the face nearest to the middle: people centre whom they photograph."""
-        faces = self.pipeline.detect(image)
+        faces = self.pipeline.detect(image, det_prob_threshold)
         x, y = image.width / 2, image.height / 2
 
         def distance(face: Face) -> float:

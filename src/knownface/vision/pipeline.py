@@ -48,7 +48,7 @@ class Pipeline:
         self.on_failure: Callable[[str, int], None] | None = None
         self._detector = create_detector(catalog.spec(detector))
         self._max_detect_size = max_detect_size
-        self._threshold = det_prob_threshold
+        self.det_prob_threshold = det_prob_threshold
         self.embedder: ModelSpec = catalog.spec(embedder)
         self.plugins: Mapping[str, Plugin] = load_plugins(PluginContext(catalog, self.embedder))
         names = {detector, *(name for p in self.plugins.values() for name in p.models)}
@@ -109,7 +109,7 @@ class Pipeline:
         deadline: float | None = None,
     ) -> list[Face]:
         """Return every face more probable than the threshold (None: the default), largest first."""
-        threshold = self._threshold if det_prob_threshold is None else det_prob_threshold
+        threshold = self.det_prob_threshold if det_prob_threshold is None else det_prob_threshold
         started = time.perf_counter()
         tensor, scale = self._detector.prepare(image, self._max_detect_size)
         outputs = self.scheduler.run(self.detector.name, [tensor], deadline)[0]
