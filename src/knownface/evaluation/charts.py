@@ -264,7 +264,8 @@ def _breakable(name: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+    digits = 0 if share in (0, 1) else 1
+    return f"{100 * share:.{digits}f} %"
 
 
 def _figure(title: str, position: int, drawing: str, words: str, below: str) -> str:
