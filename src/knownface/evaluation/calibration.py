@@ -65,7 +65,8 @@ def derive(
     """Measure what the similarities of the embedder should be.
 
     `steepness` is c1; without it the model keeps its own. c0 is where the fitted chances of same
-    and different are even; `padding` is as in a verification. Raises InvalidRequest when the pairs do not tell the two apart.
+    and different are even. `padding` is that of a verification. Raises InvalidRequest when the
+    pairs do not tell the two apart.
     """
     compared = compare(labels, images, judge, padding=padding)
     crowd, known_by = all_pairs(compared, images)
