@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import logging
 import os
@@ -200,15 +199,6 @@ def test_runs_are_not_disturbed_by_unloading(embedder: Network) -> None:
             embedder.load()
         stop.set()
         assert all(future.result(60) for future in running)
-
-
-def test_a_c_library_that_keeps_freed_memory_is_no_obstacle(
-    embedder: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embedder.load()
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    embedder.unload()
-    assert embedder.state == "unloaded"
 
 
 def test_concurrent_runs_give_what_single_runs_give(embedder: Network) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
 from knownface.errors import ConfigurationError, KnownfaceError
@@ -113,6 +114,11 @@ class App:
             required = [network.name for network in self.pipeline.required]
             self._load([*required, *(name for p in known for name in p.models)], progress)
             self._started = True
+
+    def rest(self) -> None:
+        """Give back the memory that nothing needs while nobody asks anything."""
+        memory.return_freed()
+        memory.return_code()
 
     def fetch_optional(self) -> None:
         """Begin to install what is missing for optional attributes, keeping nobody waiting.

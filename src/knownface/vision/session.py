@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import threading
@@ -20,6 +19,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from knownface import memory
 from knownface.errors import ModelUnavailable
 from knownface.types import F32
 from knownface.vision.catalog import ModelSpec, sha256_of
@@ -128,7 +128,7 @@ class Network:
         """Give the memory back; runs under way finish, and the next one loads the model again."""
         with self._lock:
             self._loaded = None
-        _return_freed_memory()
+        memory.return_freed()
 
     def run(self, tensor: F32) -> tuple[F32, ...]:
         """Return the outputs for a batch, float32 [B, …], each with the batch as axis 0.
@@ -174,7 +174,7 @@ class Network:
             self._healthy = True
         finally:
             self._loading = False
-        _return_freed_memory()  # what the runtime needed to read the file
+        memory.return_freed()  # what the runtime needed to read the file
         seconds = time.perf_counter() - started
         log.info("model ready", extra={"model": self.name, "seconds": round(seconds, 3)})
         return loaded
@@ -277,12 +277,3 @@ def _identity(path: Path | None) -> tuple[int, ...] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _return_freed_memory() -> None:
-    """Make glibc hand freed pages back, which it keeps otherwise: 60 MB of SFace."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return
-    trim(0)
