@@ -13,8 +13,8 @@ import tiny_models
 from judges import put, tiny_judge, write_csv
 from knownface.errors import InvalidRequest
 from knownface.evaluation import age_gender
-from knownface.evaluation.age_gender import Answer, Person, gender_of, padded, scores
-from knownface.evaluation.judging import Judge
+from knownface.evaluation.age_gender import Answer, Person, gender_of, scores
+from knownface.evaluation.judging import Judge, padded
 from knownface.evaluation.results import Evaluation, Matrix
 from knownface.types import Image
 from tiny_models import Mark

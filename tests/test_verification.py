@@ -268,3 +268,19 @@ def test_similarities_are_those_of_the_calibration() -> None:
 
     assert found[:4].tolist() == pytest.approx([calibration.similarity(c) for c in cosines[:4]])
     assert found[4] == 0
+
+
+def test_tight_crops_can_be_given_room(judge: Judge, tmp_path: Path) -> None:
+    """The small detector needs no room; a face must only be found in the same place again."""
+    images = tmp_path / "images"
+    for person in range(2):
+        put(images, f"p{person}/a.png", person)
+        put(images, f"p{person}/b.png", person)
+    rows = ["p0/a.png,p0/b.png,1", "p1/a.png,p1/b.png,1", "p0/a.png,p1/b.png,0"]
+
+    plain = measure(judge, images, rows)
+    roomy = measure(judge, images, rows, padding=0.4)
+
+    assert figures(roomy)["accuracy"] == figures(plain)["accuracy"] == 1
+    assert figures(roomy)["not_detected"] == 0
+    assert len(roomy.mistakes[0].pictures) == 2

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
 from knownface.errors import ConfigurationError, KnownfaceError
@@ -28,6 +29,7 @@ from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
 from knownface.vision.pipeline import Pipeline
+from knownface.vision.runtimes import openvino_installed
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
 
@@ -38,10 +40,14 @@ OK: Final = "ok"
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether requests can be served; `checks` says of each thing "ok" or what is wrong with it."""
+    """Whether requests can be served.
+
+    `checks` says of each thing "ok" or what is wrong with it, `models` what runs each required one.
+    """
 
     ready: bool
     checks: Mapping[str, str]
+    models: Mapping[str, str]
 
 
 class App:
@@ -109,6 +115,11 @@ class App:
             self._load([*required, *(name for p in known for name in p.models)], progress)
             self._started = True
 
+    def rest(self) -> None:
+        """Give back the memory that nothing needs while nobody asks anything."""
+        memory.return_freed()
+        memory.return_code()
+
     def fetch_optional(self) -> None:
         """Begin to install what is missing for optional attributes, keeping nobody waiting.
 
@@ -126,7 +137,8 @@ class App:
         }
         if checks["models"] == OK:
             checks["inference"] = self._inference()
-        return Readiness(all(check == OK for check in checks.values()), checks)
+        models = {network.name: network.runtime for network in self.pipeline.required}
+        return Readiness(all(check == OK for check in checks.values()), checks, models)
 
     def begin_drain(self) -> None:
         """Report "not ready" from now on; requests are still served. Safe in a signal handler."""
@@ -185,7 +197,9 @@ def build(settings: Settings) -> App:
         undo.callback(store.close)
         catalog = Catalog.load(settings.models_dir)
         _check_models(settings, catalog)
-        scheduler = Scheduler(settings.slots or cores())
+        _check_runtime(settings)
+        slots = settings.slots or cores()
+        scheduler = Scheduler(slots)
         undo.callback(scheduler.close)
         pipeline = Pipeline(
             catalog,
@@ -194,7 +208,9 @@ def build(settings: Settings) -> App:
             embedder=settings.embedder,
             max_detect_size=settings.max_detect_size,
             det_prob_threshold=settings.det_prob_threshold,
-            open_network=lambda spec: Network(spec, catalog.target(spec)),
+            open_network=lambda spec: Network(
+                spec, catalog.target(spec), runtime=settings.runtime, streams=slots
+            ),
         )
         app = App(settings, catalog=catalog, scheduler=scheduler, pipeline=pipeline, store=store)
         undo.pop_all()  # from here on they are closed with the App
@@ -213,6 +229,14 @@ def _check_models(settings: Settings, catalog: Catalog) -> None:
     if settings.index not in BACKENDS:
         known = ", ".join(sorted(BACKENDS))
         raise ConfigurationError(f"KNOWNFACE_INDEX is {settings.index!r}; there are: {known}.")
+
+
+def _check_runtime(settings: Settings) -> None:
+    if settings.runtime == "openvino" and not openvino_installed():
+        raise ConfigurationError(
+            "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
+            "openvino, or set it to auto."
+        )
 
 
 def open_store(settings: Settings) -> Store:

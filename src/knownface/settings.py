@@ -137,6 +137,10 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
     slots: int = Field(0, description="Networks run at one time; 0 means one a core.", ge=0)
+    runtime: Annotated[Literal["auto", "openvino", "onnxruntime"], BeforeValidator(_lower)] = Field(
+        "auto",
+        description="What runs the models; auto takes OpenVINO where it is the faster one.",
+    )
     models_dir: Path = Field(
         default_factory=lambda chosen: chosen["data"] / "models",
         description="Folder of the models.",

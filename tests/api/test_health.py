@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import threading
+
 import pytest
 from fastapi.testclient import TestClient
 
 from api.calls import serving
 from knownface.api.server import create_server
 from knownface.app import App, build
+from knownface.errors import ConfigurationError
 from knownface.settings import Settings
+from knownface.vision.runtimes import openvino_installed
+from tiny_models import DETECTOR, EMBEDDER
 
 
 def test_a_live_process_is_healthy(client: TestClient) -> None:
@@ -22,6 +28,45 @@ def test_readiness_says_what_was_looked_at(client: TestClient) -> None:
     assert answer.status_code == 200
     assert answer.json()["status"] == "ready"
     assert set(answer.json()["checks"].values()) == {"ok"}
+
+
+def test_readiness_says_what_runs_each_required_model(client: TestClient) -> None:
+    models = client.get("/readyz").json()["models"]
+    assert set(models) == {DETECTOR, EMBEDDER}
+    assert models[DETECTOR].startswith("onnxruntime 1.")
+    chosen = "openvino 20" if openvino_installed() else "onnxruntime 1."
+    assert models[EMBEDDER].startswith(chosen)
+
+
+def test_a_server_may_be_told_its_runtime(settings: Settings) -> None:
+    with serving(settings, runtime="onnxruntime") as (_, client):
+        models = client.get("/readyz").json()["models"]
+        assert all(said.startswith("onnxruntime 1.") for said in models.values())
+
+
+def test_a_runtime_that_is_not_installed_is_refused_at_the_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    with pytest.raises(ConfigurationError, match="KNOWNFACE_RUNTIME is openvino, which is not"):
+        build(settings.model_copy(update={"runtime": "openvino"}))
+
+
+def test_a_server_rests_after_work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("knownface.api.server.REST_SECONDS", 0.05)
+    with serving(settings) as (app, client):
+        rested = threading.Event()
+        rests: list[int] = []
+
+        def rest() -> None:
+            rests.append(app.scheduler.calls)
+            rested.set()
+
+        monkeypatch.setattr(app, "rest", rest)
+        app.pipeline.probe()
+        assert rested.wait(20)
+        assert rests == [app.scheduler.calls]
+        assert client.get("/healthz").status_code == 200
 
 
 def test_a_draining_server_is_not_ready_but_serves(settings: Settings) -> None:

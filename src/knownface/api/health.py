@@ -30,6 +30,7 @@ async def readyz(turn: TurnDep) -> Response:
     document = {
         "status": "ready" if readiness.ready else "not ready",
         "checks": dict(readiness.checks),
+        "models": dict(readiness.models),
     }
     return json_answer(document, 200 if readiness.ready else 503, NO_STORE)
 

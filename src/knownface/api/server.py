@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +31,7 @@ from knownface.api.metrics import Metrics
 from knownface.api.middleware import Admission, BodyLimit, Cors, Errors, Telemetry
 from knownface.app import App, cores
 
+REST_SECONDS: Final = 5.0  # without a model run, after which memory is given back
 THREADS_PER_SLOT: Final = 4  # while one request of a slot computes, others decode, search or wait
 NEVER_REFUSED: Final = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json")
 
@@ -81,10 +83,24 @@ async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
     app: App = server.state.app
     await anyio.to_thread.run_sync(app.start)
     try:
-        yield
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_rest_when_idle, app)
+            yield
+            tasks.cancel_scope.cancel()
     finally:
         app.begin_drain()
         await anyio.to_thread.run_sync(app.close)
+
+
+async def _rest_when_idle(app: App) -> None:
+    """After each time of work, once it is over, let the App rest."""
+    rested = seen = 0
+    while True:
+        await anyio.sleep(REST_SECONDS)
+        seen, before = app.scheduler.calls, seen
+        if before == seen != rested:
+            await anyio.to_thread.run_sync(app.rest)
+            rested = seen
 
 
 def _origins(setting: str) -> list[str]:

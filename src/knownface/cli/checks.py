@@ -81,7 +81,15 @@ def _environment(_: Settings) -> Iterator[Finding]:
     system = f"{platform.system()} {platform.machine()}, {cores()} cores"
     python = f"Python {platform.python_version()}"
     yield Finding("program", f"knownface {__version__}, {python}, {system}")
-    yield Finding("inference runtime", f"onnxruntime {version('onnxruntime')}")
+    yield Finding("inference runtime", ", ".join(_runtimes()))
+
+
+def _runtimes() -> Iterator[str]:
+    from knownface.vision.runtimes import openvino_installed
+
+    if openvino_installed():
+        yield f"openvino {version('openvino')}"
+    yield f"onnxruntime {version('onnxruntime')}"
 
 
 def _sources(settings: Settings) -> Iterator[Finding]:

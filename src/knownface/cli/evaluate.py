@@ -65,6 +65,20 @@ _report = click.option(
 )
 
 
+def _padding(reason: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--padding",
+        metavar="SHARE",
+        default=0.0,
+        show_default=True,
+        type=click.FloatRange(0, 2),
+        help=f"Put black around every picture first, so much of its sides on each; {reason}",
+    )
+
+
+_tight = _padding("for crops that end at the face. The server itself never does that.")
+
+
 def _measured(command: Command) -> Command:
     """Give a command the options that all measurements share."""
     return _json(_report(with_settings(*SETTINGS)(command)))
@@ -91,12 +105,14 @@ def evaluate() -> None:
 @_pairs
 @_images
 @click.option("--by", metavar="COLUMN", help="Show the figures of each value of this column, too.")
+@_tight
 @_measured
 def verification(
     settings: Settings,
     pairs: Path,
     images: Path | None,
     by: str | None,
+    padding: float,
     json_file: Path | None,
     report: Path | None,
 ) -> None:
@@ -122,7 +138,7 @@ def verification(
 
     place = _place(pairs, images)
     with _judge(settings, json_file, report) as (judge, _):
-        found = measure.evaluate(pairs, place, judge, by=by)
+        found = measure.evaluate(pairs, place, judge, by=by, padding=padding)
     _tell(found, f"Verification of {pairs.name}", json_file, report)
 
 
@@ -130,12 +146,14 @@ def verification(
 @click.argument("gallery", type=click.Path(exists=True, path_type=Path))
 @click.argument("probes", type=click.Path(exists=True, path_type=Path))
 @_images
+@_tight
 @_measured
 def identification(
     settings: Settings,
     gallery: Path,
     probes: Path,
     images: Path | None,
+    padding: float,
     json_file: Path | None,
     report: Path | None,
 ) -> None:
@@ -158,7 +176,7 @@ def identification(
     from knownface.evaluation import identification as measure
 
     with _judge(settings, json_file, report) as (judge, _):
-        found = measure.evaluate(gallery, probes, judge, images=images)
+        found = measure.evaluate(gallery, probes, judge, images=images, padding=padding)
     _tell(found, f"Identification of {probes.name} in {gallery.name}", json_file, report)
 
 
@@ -234,15 +252,7 @@ def mask(
 @evaluate.command("age-gender", short_help="How far off are ages, and how often genders?")
 @_labels
 @_images
-@click.option(
-    "--padding",
-    metavar="SHARE",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0, 2),
-    help="Put black around every picture first, so much of its sides on each; for crops that end "
-    "at the face. Pictures in which no face is found get 0.4 in any case.",
-)
+@_padding("for crops that end at the face. Pictures in which no face is found get 0.4 in any case.")
 @_measured
 def age_gender(
     settings: Settings,
@@ -324,6 +334,7 @@ def pose(
     type=click.FloatRange(0.1, 100),
     help="How steeply similarity changes around 0.5 [default: as the model has it].",
 )
+@_tight
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @_measured
 def calibrate(
@@ -331,6 +342,7 @@ def calibrate(
     pairs: Path,
     images: Path | None,
     steepness: float | None,
+    padding: float,
     dry_run: bool,
     json_file: Path | None,
     report: Path | None,
@@ -350,7 +362,7 @@ def calibrate(
 
     place = _place(pairs, images)
     with _judge(settings, json_file, report) as (judge, catalog):
-        derived = calibration.derive(pairs, place, judge, steepness=steepness)
+        derived = calibration.derive(pairs, place, judge, steepness=steepness, padding=padding)
         spec = judge.pipeline.embedder
         path = descriptions.place_of(catalog, spec)
         if not dry_run:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knownface import __version__
+from knownface import __version__, memory
 from knownface.cli import output
 from knownface.cli.run import with_settings
 from knownface.errors import ConfigurationError
@@ -66,6 +66,7 @@ def serve(settings: Settings) -> None:
 def _serve(settings: Settings, listener: socket.socket) -> None:
     from knownface.app import build
 
+    memory.share_arenas()
     gc.disable()  # what the start makes stays: looking through it again and again is lost time
     app = build(settings)
     try:
@@ -91,6 +92,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         )
 
         def listening() -> None:
+            app.rest()
             _greet(settings, listener, app)
             app.fetch_optional()
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from knownface.evaluation.judging import Judge
+from knownface.evaluation.judging import Judge, padded
 from knownface.evaluation.labelled import (
     MOST_MISTAKES,
     Wrong,
@@ -196,14 +196,6 @@ def _face(
             corners = (box.x_min - x, box.y_min - y, box.x_max - x, box.y_max - y)
             return view, inside, Box(*corners, box.probability), True
     return image, Face(_whole(image)), None, False
-
-
-def padded(image: Image, share: float) -> tuple[Image, tuple[int, int]]:
-    """Return the picture with black around it, and where in that its corner (x, y) lies."""
-    y, x = (int(side * share) for side in (image.height, image.width))
-    if not x and not y:
-        return image, (0, 0)
-    return Image(np.pad(image.pixels, ((y, y), (x, x), (0, 0)))), (x, y)
 
 
 def _whole(image: Image) -> Box:

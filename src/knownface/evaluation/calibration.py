@@ -54,13 +54,21 @@ class Derived:
         return tuple((row.similarity, row.rate) for row in self.rates)
 
 
-def derive(labels: Path, images: Path, judge: Judge, *, steepness: float | None = None) -> Derived:
+def derive(
+    labels: Path,
+    images: Path,
+    judge: Judge,
+    *,
+    steepness: float | None = None,
+    padding: float = 0.0,
+) -> Derived:
     """Measure what the similarities of the embedder should be.
 
     `steepness` is c1; without it the model keeps its own. c0 is where the fitted chances of same
-    and different are even. Raises InvalidRequest when the pairs do not tell the two apart.
+    and different are even. `padding` is that of a verification. Raises InvalidRequest when the
+    pairs do not tell the two apart.
     """
-    compared = compare(labels, images, judge)
+    compared = compare(labels, images, judge, padding=padding)
     crowd, known_by = all_pairs(compared, images)
     scores, same = compared.scores[compared.found], compared.same[compared.found]
     fitted = fit(scores, same)

@@ -66,16 +66,25 @@ class OpenSet:
 
 
 def evaluate(
-    gallery: Path, probes: Path, judge: Judge, *, images: Path | None = None
+    gallery: Path,
+    probes: Path,
+    judge: Judge,
+    *,
+    images: Path | None = None,
+    padding: float = 0.0,
 ) -> Evaluation:
-    """Measure how well probes are found in a gallery; `images` is where CSV files look."""
+    """Measure how well probes are found in a gallery.
+
+    `images` is where CSV files look; `padding` is the share of its sides that every picture gets
+    in black on each.
+    """
     known, problems = read_people(gallery, images, unknown=False)
     asked, more = read_people(probes, images, unknown=True)
     enrolled = {one.path.resolve() for one in known}
     both = [one for one in asked if one.path.resolve() in enrolled]
     problems += [*more, *(problem(probes, p, "it is in the gallery, too") for p in both)]
     asked = [one for one in asked if one.path.resolve() not in enrolled]
-    faces = portraits(judge, [one.path for one in (*known, *asked)], "looking at pictures")
+    faces = portraits(judge, [one.path for one in (*known, *asked)], padding)
     known = _readable(gallery, known, faces, problems)
     asked = _readable(probes, asked, faces, problems)
     if not asked:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+import numpy as np
+
 from knownface.errors import PayloadTooLarge, UnreadableImage
 from knownface.imaging import Decoder
 from knownface.types import Box, Face, Image
@@ -99,3 +101,11 @@ def overlap(a: Box, b: Box) -> float:
     shared = max(0.0, width) * max(0.0, height)
     union = a.area + b.area - shared
     return shared / union if union > 0 else 0.0
+
+
+def padded(image: Image, share: float) -> tuple[Image, tuple[int, int]]:
+    """Return the picture with black around it, and where in that its corner (x, y) lies."""
+    y, x = (int(side * share) for side in (image.height, image.width))
+    if not x and not y:
+        return image, (0, 0)
+    return Image(np.pad(image.pixels, ((y, y), (x, x), (0, 0)))), (x, y)

@@ -66,14 +66,16 @@ class Compared:
         return [self.faces[path] for path in used]
 
 
-def compare(labels: Path, images: Path, judge: Judge, *, by: str | None = None) -> Compared:
+def compare(
+    labels: Path, images: Path, judge: Judge, *, by: str | None = None, padding: float = 0.0
+) -> Compared:
     """Read the pairs, look at their pictures, and compare the faces.
 
     Raises InvalidRequest when no pair of the same or none of different people is left.
     """
     rows, problems = _read(labels, images, by)
     paths = [path for row in rows for path in (row.value.a, row.value.b)]
-    faces = portraits(judge, paths, "looking at pictures")
+    faces = portraits(judge, paths, padding)
     usable = []
     for row in rows:
         pair = row.value

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from knownface.evaluation.judging import UNREADABLE, Judge
+from knownface.evaluation.judging import UNREADABLE, Judge, padded
 from knownface.evaluation.metrics import F64
 from knownface.imaging import align, thumbnail
 from knownface.types import F32, Calibration, Image
@@ -25,19 +26,24 @@ class Portrait:
     """A picture and its central face as a unit vector, float32 [D], with landmarks [5, 2].
 
     `vector` is None where no face is found, or where the picture cannot be read: then `trouble`
-    says why.
+    says why. `landmarks` are those of the picture with `padding` around it.
     """
 
     path: Path
     vector: F32 | None = None
     landmarks: F32 | None = None
     trouble: str = ""
+    padding: float = 0.0
 
 
-def portraits(judge: Judge, paths: Sequence[Path], stage: str) -> dict[Path, Portrait]:
-    """Look at every picture once, however often it occurs."""
+def portraits(judge: Judge, paths: Sequence[Path], padding: float) -> dict[Path, Portrait]:
+    """Look at every picture once, however often it occurs.
+
+    `padding` is the share of its sides that is put around it in black, on each.
+    """
     unique = list(dict.fromkeys(paths))
-    return dict(zip(unique, judge.map(stage, unique, _portrait(judge)), strict=True))
+    seen = judge.map("looking at pictures", unique, partial(_portrait, judge, padding))
+    return dict(zip(unique, seen, strict=True))
 
 
 def crop(judge: Judge, portrait: Portrait) -> bytes:
@@ -46,7 +52,7 @@ def crop(judge: Judge, portrait: Portrait) -> bytes:
     Empty when the picture cannot be read any more.
     """
     try:
-        image = judge.image(portrait.path)
+        image, _ = padded(judge.image(portrait.path), portrait.padding)
     except UNREADABLE:
         return b""
     if portrait.landmarks is not None:
@@ -61,17 +67,14 @@ def similarities(calibration: Calibration, cosines: F64) -> F64:
     return np.asarray(np.where(np.isneginf(cosines), 0.0, found), np.float64)
 
 
-def _portrait(judge: Judge) -> Callable[[Path], Portrait]:
-    def look(path: Path) -> Portrait:
-        try:
-            image = judge.image(path)
-        except UNREADABLE as error:
-            return Portrait(path, trouble=error.message)
-        face = judge.central_face(image)
-        if face is None:
-            return Portrait(path)
-        face = judge.describe(image, face, (CALCULATOR,))
-        vector = face.embedding.vector if face.embedding else None
-        return Portrait(path, vector, face.landmarks)
-
-    return look
+def _portrait(judge: Judge, padding: float, path: Path) -> Portrait:
+    try:
+        image, _ = padded(judge.image(path), padding)
+    except UNREADABLE as error:
+        return Portrait(path, trouble=error.message)
+    face = judge.central_face(image)
+    if face is None:
+        return Portrait(path, padding=padding)
+    face = judge.describe(image, face, (CALCULATOR,))
+    vector = face.embedding.vector if face.embedding else None
+    return Portrait(path, vector, face.landmarks, padding=padding)

@@ -25,9 +25,15 @@ SHARED_RATE: Final = 1e-3
 WORST: Final = 12
 
 
-def evaluate(labels: Path, images: Path, judge: Judge, *, by: str | None = None) -> Evaluation:
-    """Measure how well same and different people are told apart; `by` names a column of groups."""
-    compared = compare(labels, images, judge, by=by)
+def evaluate(
+    labels: Path, images: Path, judge: Judge, *, by: str | None = None, padding: float = 0.0
+) -> Evaluation:
+    """Measure how well same and different people are told apart.
+
+    `by` names a column of groups; `padding` is the share of its sides that every picture gets in
+    black on each.
+    """
+    compared = compare(labels, images, judge, by=by, padding=padding)
     crowd = all_pairs(compared, images)
     return _Report(compared, crowd, judge, by).evaluation()
 

@@ -57,8 +57,7 @@ class ModelSpec:
     `size` is (width, height) of the input, None where any size may be fed; a picture's value
     becomes `(value - mean) * scale`, channels in `colour` order, and so are three means.
     `probability` are the knots (raw score, probability) of a detector; an embedder has `dimension`
-    and `calibration`, and may have `fmr`, rows (similarity, false match rate). `sha256` is None
-    only for a user's own model.
+    and `calibration`, X
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -80,6 +79,7 @@ class ModelSpec:
     scale: Finite = 1.0
     threads: Positive = 1
     max_batch: Positive = 1
+    bf16: bool = False
     dimension: Positive | None = None
     calibration: Calibration | None = None
     fmr: tuple[tuple[Share, Share], ...] = ()

@@ -108,6 +108,11 @@ class Scheduler:
             call.over = True
             raise
 
+    @property
+    def calls(self) -> int:
+        """How many calls of `run` there have been."""
+        return self._calls
+
     def depth(self) -> dict[str, int]:
         """Return how many items wait for each network; those that run do not count."""
         with self._lock:

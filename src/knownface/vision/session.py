@@ -1,4 +1,4 @@
-"""A network and its life; the only place that imports a model runtime.
+"""A network and its life, whichever runtime it runs on.
 
     absent ──► loading ──► ready ──► unloaded ──► loading …
                   └──────► failed
@@ -8,39 +8,45 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import onnxruntime as ort
 
+from knownface import memory
 from knownface.errors import ModelUnavailable
 from knownface.types import F32
 from knownface.vision.catalog import ModelSpec, sha256_of
+from knownface.vision.runtimes import (
+    CPU,
+    Choice,
+    Session,
+    input_of,
+    open_session,
+    reason,
+    runtime_for,
+)
 
 log = logging.getLogger(__name__)
 
 State = Literal["absent", "loading", "ready", "failed", "unloaded"]
 
-CPU: Final = "CPUExecutionProvider"
 # (width, height) of the warm-up where neither the file nor the catalogue fixes it.
 ANY_SIZE: Final = (640, 640)
-ERRORS_ONLY: Final = 3
 
 
 class Network:
     """One model: loads itself when it is needed, may be run by any number of threads at once.
 
     `threads` overrides the threads per run of the catalogue; neither exceeds the number of
-    processors. `provider` is the runtime's name of the device, which has to be available where the
-    model is loaded.
+    processors. `streams` is how many runs may go on at once. `provider` is ONNX Runtime's name of
+    the device, which has to be available where the model is loaded.
     """
 
     def __init__(
@@ -49,10 +55,14 @@ class Network:
         path: Path | None,
         threads: int | None = None,
         *,
+        runtime: Choice = "auto",
+        streams: int = 1,
         provider: str = CPU,
     ) -> None:
         self.spec = spec
         self.path = path
+        self._choice = runtime
+        self._streams = streams
         self.threads = max(1, min(threads or spec.threads, os.cpu_count() or 1))
         self._asked_provider = provider
         self._lock = threading.Lock()
@@ -79,11 +89,15 @@ class Network:
     def provider(self) -> str:
         """The device that runs the model; until it is loaded, the one that was asked for."""
         loaded = self._loaded
-        return loaded.provider if loaded else self._asked_provider
+        return loaded.session.provider if loaded else self._asked_provider
 
     @property
-    def runtime_version(self) -> str:
-        return f"onnxruntime {ort.__version__}"
+    def runtime(self) -> str:
+        """The runtime with its version, device and precision; before the load only its name."""
+        loaded = self._loaded
+        if loaded:
+            return loaded.session.description
+        return runtime_for(self.spec, self._choice, self._asked_provider)
 
     @property
     def healthy(self) -> bool:
@@ -114,7 +128,7 @@ class Network:
         """Give the memory back; runs under way finish, and the next one loads the model again."""
         with self._lock:
             self._loaded = None
-        _return_freed_memory()
+        memory.return_freed()
 
     def run(self, tensor: F32) -> tuple[F32, ...]:
         """Return the outputs for a batch, float32 [B, …], each with the batch as axis 0.
@@ -160,7 +174,7 @@ class Network:
             self._healthy = True
         finally:
             self._loading = False
-        _return_freed_memory()  # what the runtime needed to read the file
+        memory.return_freed()  # what the runtime needed to read the file
         seconds = time.perf_counter() - started
         log.info("model ready", extra={"model": self.name, "seconds": round(seconds, 3)})
         return loaded
@@ -174,15 +188,22 @@ class Network:
                 raise ModelUnavailable(
                     f"The file of model {self.name} is damaged: {_remedy(self.spec)}."
                 )
-            return _Loaded(self.spec, self.path, self.threads, self._asked_provider)
+            session = open_session(
+                self.spec,
+                self.path,
+                choice=self._choice,
+                threads=self.threads,
+                streams=self._streams,
+                provider=self._asked_provider,
+            )
+            return _Loaded(self.spec, session)
         except ModelUnavailable:
             raise
         except Exception as error:
-            # The runtime's errors have no class in common, and all of them mean the same here.
+            # The runtimes' errors have no class in common, and all of them mean the same here.
             # Their text names the file with its folders, which are no business of a client.
-            reason = str(error).replace(str(self.path), self.path.name) or type(error).__name__
             raise ModelUnavailable(
-                f"Model {self.name} cannot be loaded: {reason.splitlines()[0][:300]}"
+                f"Model {self.name} cannot be loaded: {reason(error, self.path)}"
             ) from error
 
 
@@ -195,22 +216,17 @@ class _Failure:
 
 
 class _Loaded:
-    """A session of the runtime that has been run on every pinned shape."""
+    """A runtime's session that has been run on every pinned shape."""
 
-    def __init__(self, spec: ModelSpec, path: Path, threads: int, provider: str) -> None:
-        if provider not in ort.get_available_providers():
-            raise ModelUnavailable(
-                f"Model {spec.name} cannot be loaded: this ONNX Runtime has no {provider}."
-            )
-        self._session = ort.InferenceSession(str(path), _options(threads), providers=[provider])
-        self._input = _input(self._session, spec)
-        self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
-        self.provider = str(self._session.get_providers()[0])
+    def __init__(self, spec: ModelSpec, session: Session) -> None:
+        self.session = session
+        self.output_names = session.output_names
+        self._shape = input_of(session, spec)
         self._unbatched: frozenset[int] = frozenset()
         self._warm(spec)
 
     def run(self, tensor: F32) -> tuple[F32, ...]:
-        outputs: Sequence[F32] = self._session.run(self.output_names, {self._input.name: tensor})
+        outputs = self.session.run(tensor)
         if not self._unbatched:
             return tuple(outputs)
         return tuple(o[None] if i in self._unbatched else o for i, o in enumerate(outputs))
@@ -218,7 +234,7 @@ class _Loaded:
     def _warm(self, spec: ModelSpec) -> None:
         """Run each pinned batch once, and learn which outputs lack the batch axis (as SCRFD's)."""
         for batch in sorted({1, spec.max_batch}):
-            outputs = self.run(np.zeros(_shape(self._input.shape, spec, batch), np.float32))
+            outputs = self.run(np.zeros(_shape(self._shape, spec, batch), np.float32))
             lacking = [i for i, o in enumerate(outputs) if o.ndim == 0 or o.shape[0] != batch]
             if lacking and batch > 1:
                 raise ModelUnavailable(
@@ -232,30 +248,7 @@ class _Loaded:
             self._unbatched = frozenset(lacking)
 
 
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
-    # Spinning threads of several sessions fight for the cores: a pipeline took four times as long.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # A memory pattern is kept for each shape ever seen, and pictures come in hundreds of them.
-    options.enable_mem_pattern = False
-    return options
-
-
-def _input(session: ort.InferenceSession, spec: ModelSpec) -> ort.NodeArg:
-    inputs: Mapping[str, ort.NodeArg] = {i.name: i for i in session.get_inputs()}
-    if list(inputs) != [spec.input]:
-        there = ", ".join(inputs)
-        raise ModelUnavailable(
-            f"Model {spec.name} needs one input named {spec.input!r}; its file has: {there}."
-        )
-    return inputs[spec.input]
-
-
-def _shape(declared: Sequence[object], spec: ModelSpec, batch: int) -> tuple[int, ...]:
+def _shape(declared: Sequence[int | None], spec: ModelSpec, batch: int) -> tuple[int, ...]:
     """Return the warm-up's shape: what the file fixes, else what the catalogue says."""
     width, height = spec.size or ANY_SIZE
     sample = (3, height, width) if spec.layout == "NCHW" else (height, width, 3)
@@ -265,7 +258,7 @@ def _shape(declared: Sequence[object], spec: ModelSpec, batch: int) -> tuple[int
             f"Model {spec.name} takes {len(declared)} dimensions "
             f"instead of the {len(known)} of {spec.layout}."
         )
-    fixed = [d if isinstance(d, int) else k for d, k in zip(declared, known, strict=True)]
+    fixed = [k if d is None else d for d, k in zip(declared, known, strict=True)]
     return (batch, *fixed[1:])
 
 
@@ -284,12 +277,3 @@ def _identity(path: Path | None) -> tuple[int, ...] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _return_freed_memory() -> None:
-    """Make glibc hand freed pages back, which it keeps otherwise: 60 MB of SFace."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return
-    trim(0)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from knownface import memory
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+
+
+def resident(kind: str) -> int:
+    """Return the resident bytes of this process, anonymous ("Anon") or of files ("File")."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"Rss{kind}"))
+
+
+@linux
+def test_freed_memory_goes_back_to_the_system() -> None:
+    kept = [np.ones(1 << 13, np.uint8) for _ in range(10_000)]
+    last = kept[-1]
+    before = resident("Anon")
+    # All but the last: glibc by itself gives back only what lies behind everything in use.
+    del kept
+    memory.return_freed()
+    assert before - resident("Anon") > 40e6
+    assert last.all()
+
+
+@linux
+def test_threads_share_a_few_heaps() -> None:
+    program = """
+import re, threading
+from knownface import memory
+memory.share_arenas(2)
+kept = []
+def work():
+    kept.append([bytes(5000) for _ in range(200)])
+    wait.wait()
+wait = threading.Barrier(9)
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+wait.wait()
+# Every heap but the first reserves 64 MB of addresses.
+spans = [line.split()[0].split("-") for line in open("/proc/self/maps") if len(line.split()) == 5]
+starts = {int(start, 16) for start, end in spans}
+print(sum(start % (1 << 26) == 0 for start in starts))
+"""
+    heaps = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert int(heaps.stdout) <= 1
+
+
+@linux
+def test_libraries_work_on_after_their_pages_were_dropped() -> None:
+    square = np.arange(90_000, dtype=np.float64).reshape(300, 300)
+    expected = square @ square
+    before = resident("File")
+    memory.return_code()
+    assert resident("File") < before
+    assert np.array_equal(square @ square, expected)
+
+
+def test_a_system_that_keeps_memory_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    memory.share_arenas()
+    memory.return_freed()
+    memory.return_code()
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "_MAPPINGS", Path(os.devnull) / "nowhere")
+    memory.return_code()
