@@ -169,6 +169,45 @@ def test_a_calibration_is_written_where_the_next_start_reads_it(
     assert run("calibrate", pairs, "--dry-run", "--json", "-").stdout.count('"c1": 7.5') == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "columns", "row", "keys"),
+    [
+        ("detection", "file,x_min,y_min,x_max,y_max", "1.png,64,64,192,192", {"recall"}),
+        ("mask", "file,label", "1.png,with_mask", {"balanced_accuracy", "mask_vs_none"}),
+        ("age-gender", "file,age,gender", "1.png,30,male", {"age_mae", "gender_accuracy"}),
+        ("pose", "file,pitch,yaw,roll", "1.png,0,0,0", {"pose_mae"}),
+    ],
+)
+def test_each_measurement_has_a_table_figures_and_a_report(
+    run: Run, tmp_path: Path, command: str, columns: str, row: str, keys: set[str]
+) -> None:
+    put(tmp_path / "images", "1.png", 1)
+    labels = write_csv(tmp_path / "labels.csv", columns, [row, row.replace("1.png", "2.png")])
+
+    result = run(command, labels, "--json", "out.json", "--report", "out.html")
+
+    assert f"Left out: {labels}, line 3: there is no picture '2.png'" in result.stderr
+    assert "looking at pictures" in result.stderr
+    told = read(tmp_path / "out.json")
+    assert keys | {"not_detected", "model", "detector", "versions", "data"} <= set(told)
+    assert (told["kind"], len(told["problems"]), told["data"]["faces"]) == (command, 1, 1)
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "labels.csv</h1>" in page
+    assert f"<dd>{told['versions']['detector']}</dd>" in page
+
+
+def test_options_say_how_labels_are_meant(run: Run, tmp_path: Path) -> None:
+    put(tmp_path / "images", "1.png", 1)
+    write_csv(tmp_path / "ages.csv", "file,age", ["1.png,30"])
+    write_csv(tmp_path / "pose.csv", "file,pitch,yaw,roll", ["1.png,0,0,0"])
+
+    run("age-gender", "ages.csv", "--padding", "0.25", "--json", "ages.json")
+    run("pose", "pose.csv", "--roll-sign", "opposite", "--json", "pose.json")
+
+    assert read(tmp_path / "ages.json")["padding"] == 0.25
+    assert read(tmp_path / "pose.json")["roll_sign"] == -1
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -64,6 +64,21 @@ def gender(always: tuple[float, float] | None = None) -> bytes:
     return graph.serialize("images", (1, 3, 32, 32), {"probabilities": (1, 2)})
 
 
+def mask() -> bytes:
+    """Return the ONNX file of `rgb` [1, 3, 64, 64] to the probabilities of three values.
+
+    The darker what it sees, the likelier the first, and the brighter, the likelier the last.
+    """
+    graph = Graph()
+    pooled = graph.add("AveragePool", "rgb", kernel_shape=[64, 64], strides=[64, 64])
+    mixed = graph.constant(np.full((3, 3), 1 / 3, np.float32))
+    levels = graph.add("MatMul", graph.add("Flatten", pooled), mixed)
+    off = graph.add("Sub", levels, graph.constant(np.array([[60, 115, 170]], np.float32)))
+    logits = graph.add("Mul", graph.add("Mul", off, off), graph.number(-0.002))
+    graph.add("Softmax", logits, output="probabilities", axis=1)
+    return graph.serialize("rgb", (1, 3, 64, 64), {"probabilities": (1, 3)})
+
+
 def mesh(points: F64 | None = None) -> bytes:
     """Return the ONNX file of `input_1` [1, 192, 192, 3] to 468 points.
 

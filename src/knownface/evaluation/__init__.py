@@ -7,4 +7,10 @@ metrics         the figures themselves, pure NumPy
 verification    pairs of pictures: the same person or not
 identification  a gallery of known people and probes, some of them unknown
 calibration     from such pairs to similarities and their false match rates
+labelled        rows that say what a picture shows; of that make use:
+detection       labelled faces (read by annotations): found, missed, or found where none is
+mask            how a mask is worn
+age_gender      how old and how male a face looks
+pose            where a head is turned
+report          an evaluation as one page of HTML, with the drawings of charts and axes
 """

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from knownface.errors import InvalidRequest
 from knownface.evaluation.judging import Judge, padded
 from knownface.evaluation.labelled import (
     MOST_MISTAKES,
@@ -104,20 +103,18 @@ def evaluate(labels: Path, images: Path, judge: Judge, *, padding: float = 0.0) 
     each before a face is looked for in it.
     """
     ready(judge, SLUGS)
-    rows, problems = read_rows(labels, ("file",), partial(_person, images))
-    if not any(row.value.age is not None or row.value.gender for row in rows):
-        raise InvalidRequest(f"{labels} has no row with an age or a gender.")
-    people, unjudged = judged(judge, "ages and genders", rows, partial(_answer, judge, padding))
-    pictures = len({row.value.path for row in rows})
-    skipped = len(problems) + len(unjudged)
+    read = read_rows(labels, ("file",), partial(_person, images))
+    work = partial(_answer, judge, padding)
+    people, problems = judged(judge, labels, read, work)
+    pictures = len({person.path for person, _ in people})
+    counts = {"faces": len(people), "pictures": pictures, "bad_rows": len(problems)}
     return Evaluation(
         kind="age-gender",
-        figures={**_figures(people), "padding": padding}
-        | origin(judge, SLUGS, faces=len(people), pictures=pictures, bad_rows=skipped),
+        figures={**_figures(people), "padding": padding} | origin(judge, SLUGS, **counts),
         tables=_tables(people),
         charts=_charts(people),
         mistakes=mistakes(judge, _wrong(people)),
-        problems=(*problems, *unjudged),
+        problems=problems,
     )
 
 

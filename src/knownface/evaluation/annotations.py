@@ -51,7 +51,7 @@ class _Gathered:
         self.lines.setdefault(path, line)
 
     def result(self) -> tuple[list[Annotated], list[Problem]]:
-        reason = "left out, for one of its faces is not known"
+        reason = "the picture is left out, for one of its rows is bad"
         left = [Problem(str(path), 0, reason) for path in sorted(self.spoilt)]
         pictures = [
             Annotated(path, tuple(truths), self.lines[path])

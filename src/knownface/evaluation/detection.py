@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,17 @@ import numpy as np
 from knownface.drawing import Label, annotate, encoded
 from knownface.evaluation.annotations import Annotated, Truth, read_annotations
 from knownface.evaluation.judging import UNREADABLE, Judge, overlap
-from knownface.evaluation.labelled import MOST_MISTAKES, THUMBNAIL, by_size, excerpt, origin, sizes
+from knownface.evaluation.labelled import (
+    DRAWING,
+    LOOKING,
+    MOST_MISTAKES,
+    THUMBNAIL,
+    by_size,
+    excerpt,
+    origin,
+    sizes,
+    some,
+)
 from knownface.evaluation.metrics import F64
 from knownface.evaluation.results import (
     Curve,
@@ -82,9 +93,10 @@ def evaluate(labels: Path, images: Path, judge: Judge) -> Evaluation:
     """Measure on rows of file, x_min, y_min, x_max and y_max, an XML or a JSON file of faces."""
     judge.pipeline.networks[judge.pipeline.detector.name].load()
     pictures, problems = read_annotations(labels, images)
-    results = judge.map("pictures", pictures, lambda picture: _look(judge, picture))
-    seen = [result for result in results if isinstance(result, Seen)]
+    results = judge.map(LOOKING, pictures, lambda picture: _look(judge, labels, picture))
     problems += [result for result in results if isinstance(result, Problem)]
+    problems.sort(key=lambda problem: problem.line or math.inf)  # the reason before what follows
+    seen = some(labels, [result for result in results if isinstance(result, Seen)], problems)
     threshold = judge.pipeline.det_prob_threshold
     return Evaluation(
         kind="detection",
@@ -179,11 +191,12 @@ def _fit(box: Box, truth: Truth) -> float:
     return 1.5 - across - down
 
 
-def _look(judge: Judge, picture: Annotated) -> Seen | Problem:
+def _look(judge: Judge, labels: Path, picture: Annotated) -> Seen | Problem:
     try:
         image = judge.image(picture.path)
     except UNREADABLE as error:
-        return Problem(str(picture.path), picture.line, error.message)
+        reason = f"{picture.path.name}: {error.message}"
+        return Problem(str(labels), picture.line, reason)
     boxes = [face.box for face in judge.pipeline.detect(image, _FAINTEST)]
     return Seen(picture.path, picture.truths, match(boxes, picture.truths))
 
@@ -289,7 +302,7 @@ def _mistakes(judge: Judge, seen: Sequence[Seen], threshold: float) -> tuple[Mis
         _Shown(path, box, f"{path.name}: found ({box.probability:.0%}), but not labelled")
         for path, box in false[: MOST_MISTAKES - len(chosen)]
     ]
-    return tuple(judge.map("thumbnails", chosen, lambda one: _mistake(judge, one)))
+    return tuple(judge.map(DRAWING, chosen, lambda one: _mistake(judge, one)))
 
 
 @dataclass(frozen=True, slots=True)

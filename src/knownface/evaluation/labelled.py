@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
+from knownface.errors import InvalidRequest
 from knownface.evaluation.judging import UNREADABLE, Judge
 from knownface.evaluation.results import Mistake, Problem
 from knownface.evaluation.tables import Row, number
@@ -17,6 +18,9 @@ from knownface.imaging import thumbnail
 from knownface.types import Box, Face, Image
 
 CORNERS: Final = ("x_min", "y_min", "x_max", "y_max")
+# What there is to wait for.
+LOOKING: Final = "looking at pictures"
+DRAWING: Final = "drawing the worst mistakes"
 # More mistakes than this nobody looks at.
 MOST_MISTAKES: Final = 48
 THUMBNAIL: Final = 160
@@ -33,6 +37,7 @@ class Label(Protocol):
 
 L = TypeVar("L", bound=Label)
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Unjudged(Exception):
@@ -70,24 +75,39 @@ def ready(judge: Judge, slugs: Sequence[str]) -> None:
 
 
 def judged(
-    judge: Judge, stage: str, rows: Sequence[Row[L]], work: Callable[[Image, L], R]
-) -> tuple[list[tuple[L, R]], list[Problem]]:
-    """Return what `work` makes of the picture of each row, and the rows that have no answer."""
+    judge: Judge,
+    labels: Path,
+    read: tuple[Sequence[Row[L]], Sequence[Problem]],
+    work: Callable[[Image, L], R],
+) -> tuple[list[tuple[L, R]], tuple[Problem, ...]]:
+    """Return what `work` makes of the picture of each row, and all rows that are left out.
+
+    `read` is what there is in the file of labels; InvalidRequest when no row of it is of use.
+    """
+    rows, problems = read
 
     def one(row: Row[L]) -> tuple[L, R] | Problem:
         label = row.value
         try:
             return label, work(judge.image(label.path), label)
         except UNREADABLE as error:
-            return Problem(str(label.path), row.line, error.message)
+            reason = error.message
         except Unjudged as error:
-            return Problem(str(label.path), row.line, str(error))
+            reason = str(error)
+        return Problem(str(labels), row.line, f"{label.path.name}: {reason}")
 
-    answers = judge.map(stage, rows, one)
-    return (
-        [answer for answer in answers if not isinstance(answer, Problem)],
-        [answer for answer in answers if isinstance(answer, Problem)],
-    )
+    results = judge.map(LOOKING, rows, one)
+    answers = [result for result in results if not isinstance(result, Problem)]
+    left = [*problems, *(result for result in results if isinstance(result, Problem))]
+    return some(labels, answers, left), tuple(sorted(left, key=lambda problem: problem.line))
+
+
+def some(labels: Path, found: list[T], problems: Sequence[Problem]) -> list[T]:
+    """Return what was found; InvalidRequest, with the first reason, when that is nothing."""
+    if not found:
+        why = f" The first of {len(problems)} problems: {problems[0]}." if problems else ""
+        raise InvalidRequest(f"Nothing can be measured: {labels} has no row of use.{why}")
+    return found
 
 
 def attributes(judge: Judge, image: Image, face: Face, slugs: Sequence[str]) -> dict[str, Any]:
@@ -111,7 +131,7 @@ def mistakes(judge: Judge, wrong: Sequence[Wrong]) -> tuple[Mistake, ...]:
             return Mistake(one.caption, (thumbnail(image, THUMBNAIL),))
         return Mistake(one.caption, (thumbnail(excerpt(image, one.box, _REACH)[0], THUMBNAIL),))
 
-    return tuple(judge.map("thumbnails", wrong[:MOST_MISTAKES], shown))
+    return tuple(judge.map(DRAWING, wrong[:MOST_MISTAKES], shown))
 
 
 def excerpt(image: Image, box: Box, reach: float) -> tuple[Image, tuple[int, int]]:

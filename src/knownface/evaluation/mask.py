@@ -24,7 +24,7 @@ from knownface.evaluation.labelled import (
     sizes,
 )
 from knownface.evaluation.results import Evaluation, Histogram, Matrix, Table
-from knownface.evaluation.tables import Row, picture, read_rows
+from knownface.evaluation.tables import picture, read_rows
 from knownface.evaluation.wording import percent
 from knownface.types import Box, Image
 from knownface.vision.plugins.mask import VALUES
@@ -86,16 +86,17 @@ Judged = tuple[Labelled, Answer]
 def evaluate(labels: Path, images: Path, judge: Judge) -> Evaluation:
     """Measure on rows of file and label, optionally source and x_min, y_min, x_max, y_max."""
     ready(judge, (SLUG,))
-    rows, problems = read_rows(labels, ("file", "label"), partial(_labelled, images))
-    answers, unjudged = judged(judge, "masks", rows, partial(_answer, judge))
+    read = read_rows(labels, ("file", "label"), partial(_labelled, images))
+    answers, problems = judged(judge, labels, read, partial(_answer, judge))
+    pictures = len({label.path for label, _ in answers})
+    counts = {"faces": len(answers), "pictures": pictures, "bad_rows": len(problems)}
     return Evaluation(
         kind="mask",
-        figures=_figures(answers)
-        | origin(judge, (SLUG,), **_counts(rows, answers, len(problems) + len(unjudged))),
+        figures=_figures(answers) | origin(judge, (SLUG,), **counts),
         tables=_tables(answers),
         charts=(_matrix(answers), _surety(answers)),
         mistakes=mistakes(judge, _wrong(answers)),
-        problems=(*problems, *unjudged),
+        problems=problems,
     )
 
 
@@ -135,13 +136,6 @@ def _answer(judge: Judge, image: Image, label: Labelled) -> Answer:
         face = replace(face, landmarks=np.zeros((5, 2), np.float32))
     said = attributes(judge, image, face, (SLUG,))[SLUG]
     return Answer(VALUES.index(said["value"]), said["probability"], face.box, found)
-
-
-def _counts(
-    rows: Sequence[Row[Labelled]], answers: Sequence[Judged], skipped: int
-) -> dict[str, int]:
-    pictures = len({row.value.path for row in rows})
-    return {"faces": len(answers), "pictures": pictures, "bad_rows": skipped}
 
 
 def _scores(answers: Sequence[Judged]) -> Scores:

@@ -74,26 +74,25 @@ def evaluate(
     """
     ready(judge, (SLUG,))
 
-    def read(names: Sequence[str], sign: int) -> tuple[list[Row[Labelled]], list[Problem], int]:
-        sign = roll_sign or sign
-        parse = partial(_labelled, images, names, sign)
-        return *read_rows(labels, ("file", *names), parse), sign
+    def read(names: Sequence[str], sign: int) -> tuple[list[Row[Labelled]], list[Problem]]:
+        return read_rows(labels, ("file", *names), partial(_labelled, images, names, sign))
 
     try:
-        rows, problems, sign = read(AFLW, -1)
+        sign = roll_sign or -1
+        rows = read(AFLW, sign)
     except InvalidRequest:
-        rows, problems, sign = read(OWN, 1)
-    answers, unjudged = judged(judge, "poses", rows, partial(_answer, judge))
-    pictures = len({row.value.path for row in rows})
-    bad = len(problems) + len(unjudged)
+        sign = roll_sign or 1
+        rows = read(OWN, sign)
+    answers, problems = judged(judge, labels, rows, partial(_answer, judge))
+    pictures = len({label.path for label, _ in answers})
+    counts = {"faces": len(answers), "pictures": pictures, "bad_rows": len(problems)}
     return Evaluation(
         kind="pose",
-        figures={**_figures(answers), "roll_sign": sign}
-        | origin(judge, (SLUG,), faces=len(answers), pictures=pictures, bad_rows=bad),
+        figures={**_figures(answers), "roll_sign": sign} | origin(judge, (SLUG,), **counts),
         tables=_tables(answers),
         charts=_charts(answers),
         mistakes=mistakes(judge, _wrong(answers)),
-        problems=(*problems, *unjudged),
+        problems=problems,
     )
 
 
@@ -148,11 +147,20 @@ def mirror_errors(label: F64, found: F64, mirrored: F64 | None) -> list[str]:
     ]
 
 
+def errors(labelled: F64, measured: F64) -> F64:
+    """Return how far angles in degrees are off, by the shorter way round; both are of one shape."""
+    return np.abs((measured - labelled + 180) % 360 - 180)
+
+
 def _errors(answers: Sequence[Judged]) -> F64:
-    """Return how far each angle is off, by the shorter way round, float64 [faces, 3]."""
-    off = [answer.angles - label.angles for label, answer in answers]
-    turns = np.array(off, np.float64).reshape(-1, len(ANGLES))
-    return np.abs((turns + 180) % 360 - 180)
+    return errors(*_angles_of(answers))
+
+
+def _angles_of(answers: Sequence[Judged]) -> tuple[F64, F64]:
+    """Return the labelled and the measured angles, float64 [faces, 3] each."""
+    labelled = np.array([label.angles for label, _ in answers], np.float64)
+    measured = np.array([answer.angles for _, answer in answers], np.float64)
+    return labelled.reshape(-1, len(ANGLES)), measured.reshape(-1, len(ANGLES))
 
 
 def _moderate(answers: Sequence[Judged]) -> list[Judged]:
@@ -206,8 +214,7 @@ def _degrees(angle: float | None) -> str:
 
 
 def _charts(answers: Sequence[Judged]) -> tuple[Scatter, ...]:
-    true = np.array([label.angles for label, _ in answers], float).reshape(-1, len(ANGLES))
-    said = np.array([answer.angles for _, answer in answers], float).reshape(-1, len(ANGLES))
+    true, said = _angles_of(answers)
     return tuple(
         Scatter(angle.capitalize(), "labelled, in °", "measured, in °", true[:, k], said[:, k])
         for k, angle in enumerate(ANGLES)
