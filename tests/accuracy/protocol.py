@@ -1,20 +1,18 @@
-"""What the accuracy tests measure with: the pipeline on the default weights, and LFW's protocol."""
+"""What the accuracy tests measure with: the pipeline on the default weights."""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
 import pytest
 
+from knownface.evaluation.judging import Judge
 from knownface.imaging import Decoder, ImageLimits
-from knownface.types import F32, Face, Image
+from knownface.types import Face, Image
 from knownface.vision.catalog import Catalog
 from knownface.vision.pipeline import Pipeline
 from knownface.vision.scheduler import Scheduler
@@ -65,18 +63,10 @@ def read(path: Path) -> Image:
     return Decoder(ImageLimits(max_bytes=1 << 30)).decode(path.read_bytes())
 
 
-def central_faces(pipeline: Pipeline, paths: Sequence[Path]) -> list[Face | None]:
-    """Return the embedded face nearest to each picture's middle, None where there is none."""
-
-    def face(path: Path) -> Face | None:
-        image = read(path)
-        found = pipeline.detect(image)
-        if not found:
-            return None
-        return pipeline.describe(image, [nearest(image, found)], ("calculator",))[0]
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(face, paths))
+def default_judge(pipeline: Pipeline) -> Judge:
+    """Return what measures through this pipeline, with as many threads as there are cores."""
+    decoder = Decoder(ImageLimits(max_bytes=1 << 30))
+    return Judge(pipeline, decoder, lambda *_: None, os.cpu_count() or 1)
 
 
 def nearest(image: Image, faces: Sequence[Face]) -> Face:
@@ -88,41 +78,3 @@ def nearest(image: Image, faces: Sequence[Face]) -> Face:
         return abs((box.x_min + box.x_max) / 2 - x) + abs((box.y_min + box.y_max) / 2 - y)
 
     return min(faces, key=distance)
-
-
-class Pair(NamedTuple):
-    fold: int
-    first: str
-    second: str
-    same: bool
-
-
-def read_pairs(path: Path) -> list[Pair]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [
-            Pair(int(row["fold"]), row["file_a"], row["file_b"], row["same"] == "1")
-            for row in csv.DictReader(stream)
-        ]
-
-
-def fold_accuracy(scores: F32, same: np.ndarray, folds: np.ndarray) -> tuple[float, float]:
-    """Return mean and spread of the accuracy per fold, its threshold chosen on the others."""
-    accuracies = []
-    for fold in np.unique(folds):
-        threshold = best_threshold(scores[folds != fold], same[folds != fold])
-        accuracies.append(np.mean((scores[folds == fold] > threshold) == same[folds == fold]))
-    return float(np.mean(accuracies)), float(np.std(accuracies))
-
-
-def best_threshold(scores: F32, same: np.ndarray) -> float:
-    order = np.argsort(scores)
-    ranked = same[order]
-    right = np.cumsum(~ranked) + (ranked.sum() - np.cumsum(ranked))
-    best = int(np.argmax(right))
-    return float(scores[order[best : best + 2]].mean())
-
-
-def true_accept_rate(scores: F32, same: np.ndarray, false_accept_rate: float) -> float:
-    """Return the share of same pairs above the score that this share of others exceeds."""
-    others = np.sort(scores[~same])[::-1]
-    return float(np.mean(scores[same] > others[int(false_accept_rate * len(others))]))

@@ -10,20 +10,20 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from accuracy.protocol import (
-    central_faces,
-    default_pipeline,
-    evaluation_folder,
-    fold_accuracy,
-    read,
-    read_pairs,
-    true_accept_rate,
-)
+from accuracy.protocol import default_judge, default_pipeline, evaluation_folder, read
+from knownface.evaluation import verification
+from knownface.evaluation.calibration import cosine_of, fit, rates_of
+from knownface.evaluation.judging import Judge
+from knownface.evaluation.pairs import Compared, all_pairs, compare
+from knownface.evaluation.portraits import portraits
+from knownface.evaluation.results import Evaluation
+from knownface.evaluation.strangers import Counted
 from knownface.types import Face
 from knownface.vision.pipeline import Pipeline
 
@@ -36,30 +36,39 @@ def pipeline() -> Iterator[Pipeline]:
         yield opened
 
 
-def test_lfw_pairs_are_told_apart(pipeline: Pipeline) -> None:
+@pytest.fixture(scope="module")
+def judge(pipeline: Pipeline) -> Judge:
+    return default_judge(pipeline)
+
+
+@pytest.fixture(scope="module")
+def lfw(judge: Judge) -> Compared:
     folder = evaluation_folder("lfw-dev")
-    pairs = read_pairs(folder / "pairs.csv")
-    names = sorted({name for pair in pairs for name in (pair.first, pair.second)})
+    return compare(folder / "pairs.csv", folder / "images", judge)
 
-    faces = central_faces(pipeline, [folder / "images" / name for name in names])
-    missed = [name for name, face in zip(names, faces, strict=True) if face is None]
-    vectors = {
-        name: face.embedding.vector
-        for name, face in zip(names, faces, strict=True)
-        if face and face.embedding
-    }
-    scores = np.array([vectors[p.first] @ vectors[p.second] for p in pairs], np.float32)
-    same = np.array([pair.same for pair in pairs])
-    folds = np.array([pair.fold for pair in pairs])
-    accuracy, spread = fold_accuracy(scores, same, folds)
-    rates = {far: true_accept_rate(scores, same, far) for far in (1e-2, 1e-3)}
-    print(f"\nLFW, {len(pairs)} pairs, {len(names)} pictures, {len(missed)} without a face")
-    print(f"  accuracy {accuracy:.2%} +- {spread:.2%}")
-    print("  " + ", ".join(f"TAR {rate:.2%} at FAR {far:g}" for far, rate in rates.items()))
 
-    assert missed == []
-    assert accuracy >= 0.993
-    assert rates[1e-3] >= 0.985
+@pytest.fixture(scope="module")
+def crowd(lfw: Compared) -> Counted:
+    counted, known_by = all_pairs(lfw, evaluation_folder("lfw-dev") / "images")
+    assert known_by == "folders"
+    return counted
+
+
+def test_lfw_pairs_are_told_apart(lfw: Compared, crowd: Counted, judge: Judge) -> None:
+    found = verification.summary(lfw, (crowd, "folders"), judge)
+    show(found)
+
+    told: Any = found.figures
+    assert told["not_detected"] == 0
+    assert told["accuracy"] >= 0.993
+    assert told["tar_at_far"]["1e-3"] >= 0.985
+
+
+def show(found: Evaluation) -> None:
+    for table in found.tables:
+        print(f"\n{table.title}")
+        for row in (table.columns, *table.rows):
+            print("  " + " | ".join(map(str, row)))
 
 
 def annotated_samples() -> tuple[Path, dict[str, list[tuple[int, int]]]]:
@@ -112,11 +121,11 @@ def test_the_picture_without_a_face_has_none(pipeline: Pipeline) -> None:
     assert pipeline.detect(read(folder / "017_0.jpg")) == []
 
 
-def test_one_similarity_separates_three_people(pipeline: Pipeline) -> None:
+def test_one_similarity_separates_three_people(pipeline: Pipeline, judge: Judge) -> None:
     folder, _ = annotated_samples()
     names = sorted(path.name for path in folder.glob("*_[ABC].jpg"))
-    faces = central_faces(pipeline, [folder / name for name in names])
-    vectors = np.stack([f.embedding.vector for f in faces if f and f.embedding])
+    faces = portraits(judge, [folder / name for name in names], 0.0)
+    vectors = np.stack([f.vector for f in faces.values() if f.vector is not None])
     assert len(vectors) == len(names)
 
     for i, first in enumerate(names):
@@ -176,40 +185,32 @@ def groups(pipeline: Pipeline, folder: Path, threshold: float) -> tuple[int, int
     return found, missed, others
 
 
-def test_similarities_mean_these_false_match_rates(pipeline: Pipeline) -> None:
+def test_similarities_mean_these_false_match_rates(pipeline: Pipeline, crowd: Counted) -> None:
     """All pairs of different people in LFW: how many strangers reach a similarity."""
-    folder = evaluation_folder("lfw-dev")
-    paths = sorted(folder.glob("images/*/*.jpg"))
-    faces = central_faces(pipeline, paths)
-    vectors = np.stack([f.embedding.vector for f in faces if f and f.embedding])
-    people = np.unique([p.parent.name for p in paths], return_inverse=True)[1]
-    cosines = vectors @ vectors.T
-    upper = np.triu(np.ones(cosines.shape, bool), 1)
-    same = people[:, None] == people[None]
-    strangers = np.sort(cosines[upper & ~same])[::-1]
-    own = cosines[upper & same]
-    print(f"\n{len(strangers)} pairs of strangers, {len(own)} pairs of one person")
-    print("similarity  cosine  strangers at or above  own pairs below")
-    for similarity in (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99):
-        cosine = cosine_of(pipeline, similarity)
-        rate = float(np.mean(strangers >= cosine))
-        print(f"{similarity:10.2f}  {cosine:6.3f}  {rate:21.2e}  {np.mean(own < cosine):15.2%}")
-    for rate in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
-        cosine = float(strangers[int(rate * len(strangers))])
-        print(f"rate {rate:g}: similarity {pipeline.calibration.similarity(cosine):.3f}")
-
-    assert np.mean(strangers >= cosine_of(pipeline, 0.5)) < 5e-3
     rates = pipeline.embedder.false_matches
     assert rates is not None
-    for similarity, rate in rates.rows:
-        measured = float(np.mean(strangers >= cosine_of(pipeline, similarity)))
-        assert rate == pytest.approx(measured, rel=0.02), similarity
+
+    measured = rates_of(crowd.strangers, pipeline.calibration)
+    print(f"\n{len(crowd.strangers)} pairs of strangers, {len(crowd.own)} pairs of one person")
+    print("similarity  cosine  strangers at or above  own pairs below")
+    for row in measured:
+        below = 1 - crowd.own.above(row.cosine) / len(crowd.own)
+        print(f"{row.similarity:10.2f}  {row.cosine:6.3f}  {row.rate:21.2e}  {below:15.2%}")
+
+    assert [row.similarity for row in measured] == [similarity for similarity, _ in rates.rows]
+    for row in measured:
+        assert rates.rate(row.similarity) == pytest.approx(row.rate, rel=0.02), row
     for similarity in (0.35, 0.45, 0.55, 0.65, 0.775, 0.825, 0.875, 0.925):
-        measured = float(np.mean(strangers >= cosine_of(pipeline, similarity)))
-        assert rates.rate(similarity) == pytest.approx(measured, rel=0.06), similarity
+        reached = crowd.strangers.above(cosine_of(pipeline.calibration, similarity))
+        share = reached / len(crowd.strangers)
+        assert rates.rate(similarity) == pytest.approx(share, rel=0.06), similarity
 
 
-def cosine_of(pipeline: Pipeline, similarity: float) -> float:
-    calibration = pipeline.calibration
-    distance = calibration.c0 - np.arctanh(2 * similarity - 1) / calibration.c1
-    return float(1 - distance**2 / 2)
+def test_the_fit_is_where_the_shipped_similarities_have_their_middle(
+    pipeline: Pipeline, lfw: Compared
+) -> None:
+    fitted = fit(lfw.scores, lfw.same)
+    print(f"\nfitted c0 {fitted.c0:.4f}, c1 {fitted.c1:.2f}")
+
+    assert fitted.c0 == pytest.approx(pipeline.calibration.c0, abs=0.01)
+    assert fitted.c1 > 2 * pipeline.calibration.c1

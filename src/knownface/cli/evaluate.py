@@ -29,6 +29,7 @@ SETTINGS: Final = (
     "embedder",
     "max_detect_size",
     "det_prob_threshold",
+    "runtime",
     "offline",
 )
 # More problems than anybody reads; all of them are in the JSON.

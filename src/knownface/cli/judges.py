@@ -49,7 +49,9 @@ def open_judge(
             max_detect_size=settings.max_detect_size,
             det_prob_threshold=settings.det_prob_threshold,
             # As many pictures at a time as there are cores, and so one thread for each.
-            open_network=lambda spec: Network(spec, catalog.target(spec), threads=1),
+            open_network=lambda spec: Network(
+                spec, catalog.target(spec), threads=1, runtime=settings.runtime, streams=workers
+            ),
         )
         slugs = [pipeline.plugins[slug] for slug in plugins]
         names = dict.fromkeys(

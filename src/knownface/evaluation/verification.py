@@ -34,7 +34,13 @@ def evaluate(
     black on each.
     """
     compared = compare(labels, images, judge, by=by, padding=padding)
-    crowd = all_pairs(compared, images)
+    return summary(compared, all_pairs(compared, images), judge, by=by)
+
+
+def summary(
+    compared: Compared, crowd: tuple[Counted, str], judge: Judge, *, by: str | None = None
+) -> Evaluation:
+    """Return the figures of pairs that were compared, and of all pairs of their pictures."""
     return _Report(compared, crowd, judge, by).evaluation()
 
 
