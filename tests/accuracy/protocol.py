@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from knownface.evaluation.judging import Judge
+from knownface.evaluation.results import Evaluation
 from knownface.imaging import Decoder, ImageLimits
-from knownface.types import Face, Image
+from knownface.types import Image
 from knownface.vision.catalog import Catalog
 from knownface.vision.pipeline import Pipeline
 from knownface.vision.scheduler import Scheduler
@@ -69,12 +70,9 @@ def default_judge(pipeline: Pipeline) -> Judge:
     return Judge(pipeline, decoder, lambda *_: None, os.cpu_count() or 1)
 
 
-def nearest(image: Image, faces: Sequence[Face]) -> Face:
-    """LFW labels the person in the middle; others may be larger."""
-    x, y = image.width / 2, image.height / 2
-
-    def distance(face: Face) -> float:
-        box = face.box
-        return abs((box.x_min + box.x_max) / 2 - x) + abs((box.y_min + box.y_max) / 2 - y)
-
-    return min(faces, key=distance)
+def show(found: Evaluation) -> None:
+    """Print the tables, which the documents quote."""
+    for table in found.tables:
+        print(f"\n{table.title}")
+        for row in (table.columns, *table.rows):
+            print("  " + " | ".join(map(str, row)))

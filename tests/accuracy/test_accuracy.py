@@ -16,13 +16,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from accuracy.protocol import default_judge, default_pipeline, evaluation_folder, read
+from accuracy.protocol import default_judge, default_pipeline, evaluation_folder, read, show
 from knownface.evaluation import verification
 from knownface.evaluation.calibration import cosine_of, fit, rates_of
 from knownface.evaluation.judging import Judge
 from knownface.evaluation.pairs import Compared, all_pairs, compare
 from knownface.evaluation.portraits import portraits
-from knownface.evaluation.results import Evaluation
 from knownface.evaluation.strangers import Counted
 from knownface.types import Face
 from knownface.vision.pipeline import Pipeline
@@ -62,13 +61,6 @@ def test_lfw_pairs_are_told_apart(lfw: Compared, crowd: Counted, judge: Judge) -
     assert told["not_detected"] == 0
     assert told["accuracy"] >= 0.993
     assert told["tar_at_far"]["1e-3"] >= 0.985
-
-
-def show(found: Evaluation) -> None:
-    for table in found.tables:
-        print(f"\n{table.title}")
-        for row in (table.columns, *table.rows):
-            print("  " + " | ".join(map(str, row)))
 
 
 def annotated_samples() -> tuple[Path, dict[str, list[tuple[int, int]]]]:
