@@ -144,6 +144,22 @@ def test_people_are_looked_for_in_a_gallery(run: Run, tmp_path: Path) -> None:
     assert (told["rank1"], told["fnir_at_fpir"]) == (1, {"1e-2": 0})
 
 
+def test_a_file_whose_name_is_no_text_is_told_like_any_other(run: Run, tmp_path: Path) -> None:
+    for n in range(2):
+        put(tmp_path / "gallery", f"p{n}/1.png", n)
+        put(tmp_path / "probes", f"p{n}/2.png", n)
+    try:
+        Path(os.fsdecode(b"probes/p0/caf\xe9.jpg")).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+
+    result = run("identification", "gallery", "probes", "--json", "-", "--report", "out.html")
+
+    assert "Left out: probes/p0/caf" in result.stderr
+    assert json.loads(result.stdout)["problems"][0]["file"].startswith("probes/p0/caf")
+    assert (tmp_path / "out.html").stat().st_size > 1000
+
+
 def test_a_calibration_is_written_where_the_next_start_reads_it(
     run: Run, pairs: Path, tmp_path: Path
 ) -> None:

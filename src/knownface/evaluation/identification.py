@@ -316,7 +316,7 @@ class _Report:
         hit = answer.hits[0]
         example = self.examples[hit.key]
         who = answer.probe.subject or "somebody unknown"
-        told = f"{who if answer.known else f'{who} (not in the gallery)'}"
+        told = f"{who} (not in the gallery)" if answer.probe.subject and not answer.known else who
         similarity = self._similarity(hit.cosine)
         caption = (
             f"{told} is nearest to {example.subject}, similarity {similarity:.3f} "

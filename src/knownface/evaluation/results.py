@@ -19,6 +19,12 @@ class Problem:
     line: int
     reason: str
 
+    def __post_init__(self) -> None:
+        # A file's name may be bytes that are no text, which nothing could print or write.
+        for name in ("file", "reason"):
+            text = getattr(self, name).encode("utf-8", "replace").decode("utf-8")
+            object.__setattr__(self, name, text)
+
     def __str__(self) -> str:
         where = f"{self.file}, line {self.line}" if self.line else self.file
         return f"{where}: {self.reason}"
