@@ -71,7 +71,7 @@ def default_judge(pipeline: Pipeline) -> Judge:
 
 
 def show(found: Evaluation) -> None:
-    """Print what `knownface evaluate` would."""
+    """Print the tables, which the documents quote."""
     for table in found.tables:
         print(f"\n{table.title}")
         for row in (table.columns, *table.rows):
