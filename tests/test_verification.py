@@ -66,6 +66,7 @@ def test_people_who_are_nothing_alike_are_told_apart(judge: Judge, images: Path)
     # Four strangers are too few for one in a hundred.
     assert told["tar_at_far"] == {}
     assert (told["model"], told["detector"]) == ("tiny-embedder", "tiny-detector")
+    assert "onnxruntime" in told["runtime"] or "openvino" in told["runtime"]
     assert found.problems == ()
     assert 0.1 < told["threshold"]["cosine"] < 0.9
 

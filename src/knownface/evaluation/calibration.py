@@ -80,6 +80,7 @@ def derive(
         {
             "model": judge.pipeline.embedder.name,
             "detector": judge.pipeline.detector.name,
+            "runtime": judge.runtime,
             "calibration": {"c0": new.c0, "c1": new.c1},
             "previous": {"c0": old.c0, "c1": old.c1},
             "fitted": {"c0": fitted.c0, "c1": fitted.c1},

@@ -205,6 +205,7 @@ class _Report:
         return {
             "model": pipeline.embedder.name,
             "detector": pipeline.detector.name,
+            "runtime": self.judge.runtime,
             "data": {
                 "subjects": len(self.subjects),
                 "gallery": len(self.gallery),

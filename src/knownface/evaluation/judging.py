@@ -38,6 +38,11 @@ class Judge:
         self._progress = progress
         self._workers = workers
 
+    @property
+    def runtime(self) -> str:
+        """What runs the embedder, and in which precision: figures may differ in the last digit."""
+        return self.pipeline.networks[self.pipeline.embedder.name].runtime
+
     def map(self, stage: str, items: Sequence[T], work: Callable[[T], R]) -> list[R]:
         """Return `work` of each item, in their order, and tell the progress of this stage.
 

@@ -115,6 +115,7 @@ class _Report:
         return {
             "model": pipeline.embedder.name,
             "detector": pipeline.detector.name,
+            "runtime": self.judge.runtime,
             "data": self._data(),
             "accuracy": self.accuracy,
             "accuracy_std": self.spread,
