@@ -211,6 +211,7 @@ def build(settings: Settings) -> App:
             open_network=lambda spec: Network(
                 spec, catalog.target(spec), runtime=settings.runtime, streams=slots
             ),
+            models=settings.plugin_models,
         )
         app = App(settings, catalog=catalog, scheduler=scheduler, pipeline=pipeline, store=store)
         undo.pop_all()  # from here on they are closed with the App
@@ -220,12 +221,10 @@ def build(settings: Settings) -> App:
 def _check_models(settings: Settings, catalog: Catalog) -> None:
     """Raise ConfigurationError that names the setting where it names no model for its task."""
     for task, name in (("detector", settings.detector), ("embedder", settings.embedder)):
-        fitting = [spec.name for spec in catalog.specs() if spec.task == task]
-        if name not in fitting:
-            raise ConfigurationError(
-                f"KNOWNFACE_{task.upper()} is {name!r}, which is no {task}; "
-                f"there are: {', '.join(sorted(fitting))}."
-            )
+        try:
+            catalog.pick(name, task)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"KNOWNFACE_{task.upper()}: {error.message}") from None
     if settings.index not in BACKENDS:
         known = ", ".join(sorted(BACKENDS))
         raise ConfigurationError(f"KNOWNFACE_INDEX is {settings.index!r}; there are: {known}.")
