@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from knownface.vision.catalog import Catalog, ModelSpec, read_description, shipp
 from knownface.vision.detectors import FAMILIES as DETECTORS
 from knownface.vision.embedders import FAMILIES as EMBEDDERS
 from knownface.vision.embedders import create_embedder
-from knownface.vision.families import KNOWN, NORMALISATIONS
+from knownface.vision.families import KNOWN, NORMALISATIONS, complaint
+from knownface.vision.insightface import square_of
 from tiny_models import Mark
 
 PACK = """
@@ -210,3 +212,37 @@ def test_a_pack_that_is_not_installed_is_answered_with_how_to_install_it(
     assert "buffalo_l" in shipped_packs()
     with pytest.raises(ConfigurationError, match="`knownface models install buffalo_l`"):
         load(tmp_path).pick(name, "detector")
+
+
+# What a file has to look like
+
+
+@pytest.mark.parametrize(
+    ("family", "shapes", "reason"),
+    [
+        ("genderage", [(1, 3)], None),
+        ("genderage", [(1, 4)], "answers 3 numbers a face, not 4"),
+        ("2d106det", [(1, 212)], None),
+        ("2d106det", [(1, 3309)], "answers 212 numbers a face, not 3309"),
+        ("2d106det", [()], "answers 212 numbers a face, not 0"),
+        ("2d106det", [], "answers 212 numbers a face, not 0"),
+        ("scrfd", [(1, 8, k) for k in (10, 4, 1)] * 3, None),
+        ("scrfd", [(8, k) for k in (1, 1, 1, 4, 4, 4)], "no landmarks"),
+        ("scrfd", [(1, 512)], "9 outputs .* not 1"),
+        ("arcface", [(1, 7)], None),
+        ("other", [], None),
+    ],
+    ids=str,
+)
+def test_outputs_tell_whether_a_file_can_be_of_a_family(
+    family: str, shapes: list[tuple[int, ...]], reason: str | None
+) -> None:
+    found = complaint(family, shapes)
+    assert (found is None) if reason is None else re.search(reason, found or "")
+
+
+def test_a_square_network_needs_a_size(tmp_path: Path) -> None:
+    for size in ("", "size = [96, 64]"):
+        path = put(tmp_path, PACK.replace("size = [96, 96]", size), f"pack{len(size)}")
+        with pytest.raises(ConfigurationError, match="needs a size, width equal to height"):
+            square_of(read_description(path)[2])

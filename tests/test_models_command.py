@@ -203,6 +203,7 @@ def test_a_pack_out_of_an_archive_recognises_a_face_over_http(
     for name in settings:
         monkeypatch.setenv(f"KNOWNFACE_{name}", "buffalo_l")
     with build(load({"slots": 1})) as app, TestClient(create_server(app)) as client:
+        assert app.settings.embedder == "buffalo_l-w600k_r50"
         _, key = app.accounts.create_service("a", "s", ServiceType.RECOGNITION)
         client.headers["x-api-key"] = key
         for identity, subject in ((1, "Ada"), (2, "Bob")):

@@ -99,15 +99,21 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What an installation got for one model: `published` is the SHA-256 that was known before."""
+    """What an installation got for one model: `published` is the SHA-256 that was known before.
+
+    `vouched` says that it came out of a download whose own SHA-256 was known.
+    """
 
     spec: ModelSpec
     sha256: str
     published: str | None
+    vouched: bool = False
 
     @property
     def note(self) -> str:
         """What a person should know of this file's hash."""
+        if self.published is None and self.vouched:
+            return "out of the published archive"
         if self.published is None:
             return "no published SHA-256 is known: recorded as it came"
         if self.published == self.sha256:
@@ -187,7 +193,7 @@ def install_pack(
                 else _Downloaded(Fetcher(models_dir, schemes=schemes), pack, progress)
             )
             received = [_receive(member, place, staging, progress) for member in pack.members]
-            _describe(pack, received, staging)
+            _describe(pack, received, staging, _measured(folder))
             _publish(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -220,11 +226,30 @@ def _receive(member: Member, place: _Place, staging: Path, progress: Progress) -
     progress(stage, 0, 1)
     Network(spec, target).try_once()
     progress(stage, 1, 1)
-    return Received(spec, sha256, original.sha256)
+    return Received(spec, sha256, original.sha256, place.vouches(spec.file))
 
 
-def _describe(pack: Pack, received: list[Received], staging: Path) -> None:
-    """Write the model.toml, and beside it the terms."""
+def _measured(folder: Path) -> dict[str | None, dict[str, object]]:
+    """Return what somebody measured with the files that are there, by their SHA-256."""
+    description = folder / DESCRIPTION
+    specs = read_description(description) if description.exists() else []
+    return {
+        spec.sha256: {
+            "calibration": {"c0": spec.calibration.c0, "c1": spec.calibration.c1},
+            "fmr": [list(row) for row in spec.fmr],
+        }
+        for spec in specs
+        if spec.calibration
+    }
+
+
+def _describe(
+    pack: Pack,
+    received: list[Received],
+    staging: Path,
+    measured: Mapping[str | None, dict[str, object]],
+) -> None:
+    """Write the model.toml, and beside it the terms; what was measured with a file is kept."""
     lines = [
         f"# {pack.title}",
         f"# Installed by `knownface models install {pack.name}`; the terms in {TERMS} were "
@@ -232,10 +257,13 @@ def _describe(pack: Pack, received: list[Received], staging: Path) -> None:
     ]
     for member, row in zip(pack.members, received, strict=True):
         path = staging / member.spec.file
-        content = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        sha256 = sha256_of(path)
+        known_of_it = {"sha256": sha256, "bytes": path.stat().st_size, **measured.get(sha256, {})}
         known = f"# Published: SHA-256 {row.published or 'unknown'}."
         lines += ["", f"# Received: SHA-256 {row.sha256}, {row.note}.", known, "[[model]]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in {**member.table, **content}.items()]
+        lines += [
+            f"{key} = {_toml(value)}" for key, value in {**member.table, **known_of_it}.items()
+        ]
     put(staging / TERMS, f"{pack.title}\n{pack.licence}\n{pack.source}\n\n{pack.terms}".encode())
     put(staging / DESCRIPTION, ("\n".join(lines) + "\n").encode())
 
@@ -263,6 +291,10 @@ class _Place(Protocol):
         """Copy that file into the stream and return its SHA-256; ModelUnavailable if it cannot."""
         ...
 
+    def vouches(self, file: str) -> bool:
+        """Tell whether the SHA-256 of what this file came out of was known and right."""
+        ...
+
     def forget(self) -> None:
         """Remove what was only needed on the way."""
         ...
@@ -282,7 +314,7 @@ class _Brought:
         folders = (self._folder, self._folder / self._pack.name)
         for path in (folder / file for folder in folders):
             if path.is_file():
-                with path.open("rb") as stream:
+                with _readable(path) as stream:
                     return _copied(stream, target, LARGEST, path.name)
         archives = [d.name for d in self._pack.downloads if d.name.endswith(".zip")]
         for path in (folder / name for folder in folders for name in archives):
@@ -292,6 +324,10 @@ class _Brought:
         raise ModelUnavailable(
             f"{self._folder} has nothing to install {self._pack.name} from: looked for {looked}."
         )
+
+    def vouches(self, file: str) -> bool:
+        del file
+        return False
 
     def forget(self) -> None:
         """Leave the folder as it was: it is somebody else's."""
@@ -322,6 +358,9 @@ class _Downloaded:
             )
         return found
 
+    def vouches(self, file: str) -> bool:
+        return self._download_of(file).sha256 is not None
+
     def forget(self) -> None:
         for path in self._here.values():
             path.unlink(missing_ok=True)
@@ -349,6 +388,13 @@ def _reporting(progress: Progress, stage: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(stage, done, total)
 
 
+def _readable(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:  # which would otherwise look as if the models folder was the trouble
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def _copied(source: IO[bytes], target: IO[bytes], limit: int, name: str) -> str:
     try:
         return copy_within(source, target, limit)
@@ -371,7 +417,7 @@ def _unpacked(archive: Path, file: str, target: IO[bytes], limit: int) -> str:
 @contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _readable(archive) as stream, zipfile.ZipFile(stream) as opened:
             yield opened
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
         raise ModelUnavailable(f"{archive.name.lstrip('.')} cannot be read: {error}.") from error
