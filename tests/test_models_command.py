@@ -96,6 +96,13 @@ def test_the_terms_are_shown_however_they_are_accepted(run: Run, source: Path, f
     assert "NOT the published file" in result.stdout
 
 
+def test_what_a_folder_lacks_is_told(run: Run, source: Path) -> None:
+    (source / "genderage.onnx").unlink()
+    result = run("models", "install", "buffalo_l", "--from", source, "--accept-licence")
+    assert "not there: buffalo_l-genderage (genderage.onnx)\n" in result.stdout
+    assert "KNOWNFACE_AGE_MODEL" not in result.stdout
+
+
 def test_offline_nothing_is_fetched_whatever_was_accepted(run: Run, data: Path) -> None:
     result = run("models", "install", "auraface", "--accept-licence", fails=1)
     assert complaint(result).startswith("KNOWNFACE_OFFLINE is set, so auraface is not fetched")

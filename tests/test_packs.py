@@ -17,10 +17,11 @@ import tiny_models
 from file_server import Files, serving
 from knownface.errors import ConfigurationError, ModelUnavailable
 from knownface.types import Image
-from knownface.vision import packs
+from knownface.vision import pack_sources, packs
 from knownface.vision.catalog import Catalog, shipped_packs
 from knownface.vision.detectors import create_detector
-from knownface.vision.packs import Download, Pack, install_pack
+from knownface.vision.pack_sources import Download, Original
+from knownface.vision.packs import Pack, install_pack
 from knownface.vision.session import Network
 from pipelines import pipeline_of
 from tiny_carrier import sha256
@@ -228,17 +229,64 @@ def test_a_folder_as_insightface_keeps_it_will_do(pack: Pack, source: Path, tmp_
     assert packs.installed(pack, load(tmp_path / "models"))
 
 
-def test_a_folder_that_lacks_a_file_is_answered_with_what_was_looked_for(
-    pack: Pack, source: Path, tmp_path: Path
+def test_a_folder_without_any_of_the_files_is_answered_with_what_was_looked_for(
+    pack: Pack, tmp_path: Path
 ) -> None:
-    (source / "genderage.onnx").unlink()
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ModelUnavailable) as caught:
-        install_pack(pack, tmp_path / "models", source=source)
-    looked = "looked for genderage.onnx, buffalo_l/genderage.onnx, buffalo_l.zip"
+        install_pack(pack, tmp_path / "models", source=tmp_path / "empty")
+    looked = "looked for det_10g.onnx, buffalo_l/det_10g.onnx, buffalo_l.zip"
     assert looked in caught.value.message
     assert leftovers(tmp_path / "models") == []
     with pytest.raises(ConfigurationError, match="There is no folder"):
-        install_pack(pack, tmp_path / "models", source=source / "nowhere")
+        install_pack(pack, tmp_path / "models", source=tmp_path / "nowhere")
+
+
+def test_some_of_the_files_are_some_of_the_models_and_the_others_may_follow(
+    pack: Pack, source: Path, tmp_path: Path
+) -> None:
+    models, later = tmp_path / "models", tmp_path / "later"
+    later.mkdir()
+    (source / "genderage.onnx").rename(later / "genderage.onnx")
+    (source / "2d106det.onnx").unlink()
+    received = install_pack(pack, models, source=source)
+    there = ["buffalo_l-det_10g", "buffalo_l-w600k_r50"]
+    assert [row.spec.name for row in received] == there
+    assert [spec.name for spec in load(models).specs() if spec.pack] == there
+    assert not packs.installed(pack, load(models))
+
+    rows = {row.spec.name: row.note for row in install_pack(pack, models, source=later)}
+    assert rows["buffalo_l-w600k_r50"] == "there already"
+    catalog = load(models)
+    here = {spec.name: catalog.state(spec) for spec in catalog.specs() if spec.pack}
+    assert here == dict.fromkeys([*there, "buffalo_l-genderage"], "installed")
+
+
+def test_a_download_lacks_nothing(
+    pack: Pack, files: Files, buffalo: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    pack = served(pack, files, tmp_path, buffalo)
+    lacking = {name: content for name, content in buffalo.items() if name != "genderage.onnx"}
+    body = archive(tmp_path / "other.zip", lacking).read_bytes()
+    files.served["/buffalo_l.zip"] = body
+    download = Download(pack.downloads[0].url, sha256(body), len(body))
+    with pytest.raises(ModelUnavailable, match=r"genderage\.onnx is not in it"):
+        install_pack(replace(pack, downloads=(download,)), tmp_path / "models", schemes=PLAIN)
+    assert not (tmp_path / "models" / "buffalo_l").exists()
+    (tmp_path / "other.zip").rename(tmp_path / "buffalo_l.zip")
+    received = install_pack(pack, tmp_path / "models", source=tmp_path)
+    assert len(received) == 3
+
+
+def test_a_damaged_file_that_nobody_replaces_is_left_out(
+    pack: Pack, source: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    install_pack(pack, models, source=source)
+    (models / "buffalo_l" / "det_10g.onnx").write_bytes(b"damaged")
+    (source / "det_10g.onnx").unlink()
+    install_pack(pack, models, source=source)
+    assert "buffalo_l-det_10g" not in {spec.name for spec in load(models).specs()}
 
 
 @pytest.mark.parametrize(
@@ -279,7 +327,7 @@ def test_a_bomb_is_given_up_at_the_limit(
     pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive(tmp_path / "buffalo_l.zip", {"det_10g.onnx": bytes(10 << 20)})
-    monkeypatch.setattr(packs, "LARGEST", 1 << 20)
+    monkeypatch.setattr(pack_sources, "LARGEST", 1 << 20)
     with pytest.raises(ModelUnavailable, match=r"det_10g\.onnx cannot be used: it is larger than"):
         install_pack(pack, tmp_path / "models", source=tmp_path)
 
@@ -405,7 +453,7 @@ def test_a_download_without_a_known_hash_is_trusted_once_and_recorded(
 ) -> None:
     pack = served(pack, files, tmp_path, buffalo)
     download = Download(pack.downloads[0].url)
-    unknown = tuple(replace(one, original=packs.Original()) for one in pack.members)
+    unknown = tuple(replace(one, original=Original()) for one in pack.members)
     pack = replace(pack, downloads=(download,), members=unknown)
     received = install_pack(pack, tmp_path, schemes=PLAIN)
     assert {row.note.partition(":")[0] for row in received} == {"no published SHA-256 is known"}
@@ -417,7 +465,7 @@ def test_a_file_without_a_known_hash_out_of_a_known_archive_is_told_as_that(
     pack: Pack, files: Files, buffalo: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     pack = served(pack, files, tmp_path, buffalo)
-    unknown = tuple(replace(one, original=packs.Original()) for one in pack.members)
+    unknown = tuple(replace(one, original=Original()) for one in pack.members)
     received = install_pack(replace(pack, members=unknown), tmp_path, schemes=PLAIN)
     assert {row.note for row in received} == {"out of the published archive"}
 

@@ -148,6 +148,11 @@ def _tell(pack: Pack, received: Sequence[Received]) -> None:
     """Show what came, with the hashes, and which settings use it."""
     columns = ("name", "task", "SHA-256", "which is")
     output.table(columns, ((r.spec.name, r.spec.task, r.sha256, r.note) for r in received))
+    there = {row.spec.name for row in received}
+    lacking = [one.spec for one in pack.members if one.spec.name not in there]
+    if lacking:
+        files = ", ".join(f"{spec.name} ({spec.file})" for spec in lacking)
+        click.echo(f"Left out, for their files are not there: {files}")
     uses = {
         "detector": ("DETECTOR",),
         "embedder": ("EMBEDDER",),
