@@ -22,10 +22,15 @@ class Graph:
         self._constants: list[onnx.TensorProto] = []
 
     def add(
-        self, operator: str, *inputs: str, output: str = "", **attributes: int | list[int]
+        self,
+        operator: str,
+        *inputs: str,
+        output: str = "",
+        named: str = "",
+        **attributes: int | list[int],
     ) -> str:
         name = output or f"t{len(self._nodes)}"
-        node = helper.make_node(operator, list(inputs), [name])
+        node = helper.make_node(operator, list(inputs), [name], name=named)
         node.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
         self._nodes.append(node)
         return name

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tiny_insightface
 from knownface.errors import ConfigurationError
 from knownface.types import Calibration
 from knownface.vision.catalog import PACKAGED, Catalog, ModelSpec
@@ -129,11 +130,16 @@ def test_the_documentation_gives_every_hash_and_every_key(tmp_path: Path) -> Non
 
 
 def test_the_example_of_the_documentation_is_a_model(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
-    put(tmp_path, example)
-    spec = load(tmp_path).spec("my-arcface")
+    one, several = re.findall(r"```toml\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
+    folder = put(tmp_path, one, "my-arcface").parent
+    (folder / "my-arcface.onnx").write_bytes(tiny_insightface.embedder())
+    put(tmp_path, several, "several")
+    catalog = load(tmp_path)
+    spec = catalog.spec("my-arcface")
     assert (spec.dimension, spec.mean) == (512, 127.5)
     assert spec.scale == pytest.approx(1 / 127.5)
+    assert catalog.pick("several", "detector").licence == "Apache-2.0"
+    assert catalog.pick("several", "attribute").name == "mine-genderage"
 
 
 # Whether a file may be used

@@ -346,7 +346,7 @@ def test_the_built_in_plugins_come_through_the_public_door(catalog: Catalog) -> 
 def test_an_embedder_cannot_be_used_as_a_detector(catalog: Catalog) -> None:
     scheduler = Scheduler(1)
     try:
-        with pytest.raises(ConfigurationError, match="sface"):
+        with pytest.raises(ConfigurationError, match="is no detector"):
             Pipeline(
                 catalog,
                 scheduler,

@@ -42,7 +42,7 @@ def _attribute(family: str) -> list[str]:
 def age() -> bytes:
     """Return the ONNX file of `images` [1, 3, 64, 64] to the probability of each of 81 years."""
     graph = Graph()
-    expected = graph.add("Mul", _look(graph, "images", 64), graph.number(30))
+    expected = graph.add("Mul", look(graph, "images", 64), graph.number(30))
     expected = graph.add("Add", expected, graph.number(40))
     years = graph.constant(np.arange(YEARS, dtype=np.float32)[None])
     off = graph.add("Sub", years, expected)
@@ -58,7 +58,7 @@ def gender(always: tuple[float, float] | None = None) -> bytes:
     """
     graph = Graph()
     signs = graph.constant(np.array([[0, 0] if always else [-3, 3]], np.float32))
-    seen = graph.add("Mul", _look(graph, "images", 32), signs)
+    seen = graph.add("Mul", look(graph, "images", 32), signs)
     logits = graph.add("Add", seen, graph.constant(np.log([always or (1, 1)]).astype(np.float32)))
     graph.add("Softmax", logits, output="probabilities", axis=1)
     return graph.serialize("images", (1, 3, 32, 32), {"probabilities": (1, 2)})
@@ -87,9 +87,7 @@ def mesh(points: F64 | None = None) -> bytes:
     """
     graph = Graph()
     turned = graph.add("Transpose", "input_1", perm=[0, 3, 1, 2])
-    seen = graph.add(
-        "Mul", _look(graph, turned, CROP), graph.number(0 if points is not None else 1)
-    )
+    seen = graph.add("Mul", look(graph, turned, CROP), graph.number(0 if points is not None else 1))
     still = in_crop(frontal_mesh()) if points is None else points
     shear = np.zeros_like(still)
     shear[:, 0] = still[:, 2]
@@ -111,7 +109,7 @@ def in_crop(points: F64) -> F64:
     return points * 1000 + (CROP / 2, CROP / 2, 0)
 
 
-def _look(graph: Graph, tensor: str, size: int) -> str:
+def look(graph: Graph, tensor: str, size: int) -> str:
     """Return one number, [1, 1], about -1 to 1, that depends on all of a picture's 8 x 8 cells."""
     cell = size // 8
     cells = graph.add("AveragePool", tensor, kernel_shape=[cell, cell], strides=[cell, cell])

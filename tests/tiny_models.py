@@ -198,27 +198,32 @@ def embedder() -> bytes:
     return graph.serialize("data", (1, 3, 112, 112), {"fc1": (1, DIMENSION)})
 
 
-def detector() -> bytes:
-    """Return the ONNX file of the detector: `input` [1, 3, H, W] BGR to YuNet's outputs."""
+def detector(size: tuple[int, int] | None = None) -> bytes:
+    """Return the ONNX file of the detector: `input` [1, 3, H, W] BGR to YuNet's outputs.
+
+    With a size (width, height) the file fixes that, as the one of the OpenCV Zoo does.
+    """
     graph = Graph()
     blue, green, red = graph.split("input", 3)
     other = graph.add("Max", blue, green)
     mark = graph.add("Relu", graph.add("Sub", red, other))
     strength = graph.add("Div", mark, graph.number(255))
-    faces = _faces_by_cell(graph, strength)
+    faces = faces_by_cell(graph, strength)
     for stride in STRIDES:
-        _heads(graph, faces if stride == 8 else _coarser(graph, faces, stride), stride)
+        _heads(graph, faces if stride == 8 else coarser(graph, faces, stride), stride)
     columns = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-    outputs: dict[str, tuple[int | str, ...]] = {
-        f"{head}_{stride}": (1, f"cells_{stride}", count)
+    width, height = size or ("width", "height")
+    cells = {s: size[0] * size[1] // s**2 if size else f"cells_{s}" for s in STRIDES}
+    outputs = {
+        f"{head}_{stride}": (1, cells[stride], count)
         for head, count in columns.items()
         for stride in STRIDES
     }
-    return graph.serialize("input", (1, 3, "height", "width"), outputs)
+    return graph.serialize("input", (1, 3, height, width), outputs)
 
 
 @dataclass(frozen=True, slots=True)
-class _Faces:
+class Faces:
     """Per cell, [1, 1, h, w]: is the centre of a face in it, where is that, how large is it?"""
 
     here: str
@@ -229,21 +234,21 @@ class _Faces:
     height: str
 
 
-def _faces_by_cell(graph: Graph, strength: str) -> _Faces:
+def faces_by_cell(graph: Graph, strength: str) -> Faces:
     """Find the edges of the mark around every cell of 8 pixels, and keep the cell of its centre."""
     left, right, score = _extent(graph, strength, axis=3)
     top, bottom, _ = _extent(graph, strength, axis=2)
     width, height = graph.add("Sub", right, left), graph.add("Sub", bottom, top)
     x = graph.add("Mul", graph.add("Add", left, right), graph.number(0.5))
     y = graph.add("Mul", graph.add("Add", top, bottom), graph.number(0.5))
-    column, row = _grid(graph, x)
+    column, row = grid(graph, x)
     here = graph.add("And", _in_cell(graph, x, column), _in_cell(graph, y, row))
     # Not what noise has of red.
     for length in (width, height):
         here = graph.add("And", here, graph.add("Greater", length, graph.number(SPECK)))
     # A mark is half as wide as its face.
     two = graph.number(2)
-    return _Faces(here, score, x, y, graph.add("Mul", width, two), graph.add("Mul", height, two))
+    return Faces(here, score, x, y, graph.add("Mul", width, two), graph.add("Mul", height, two))
 
 
 def _extent(graph: Graph, strength: str, axis: int) -> tuple[str, str, str]:
@@ -282,7 +287,7 @@ def _in_cell(graph: Graph, centre: str, cell: str) -> str:
     return graph.add("Equal", graph.add("Floor", graph.add("Div", centre, graph.number(8))), cell)
 
 
-def _grid(graph: Graph, like: str) -> tuple[str, str]:
+def grid(graph: Graph, like: str) -> tuple[str, str]:
     """Return the number of each column and of each row, to be broadcast over [1, 1, h, w]."""
     return (
         graph.positions(graph.length(like, 3), 3),
@@ -290,7 +295,7 @@ def _grid(graph: Graph, like: str) -> tuple[str, str]:
     )
 
 
-def _coarser(graph: Graph, faces: _Faces, stride: int) -> _Faces:
+def coarser(graph: Graph, faces: Faces, stride: int) -> Faces:
     """Return the faces large enough for a coarser grid: two of them never share a cell there."""
     large = graph.add("Greater", faces.width, graph.number(2 * stride))
     here = graph.add("And", faces.here, large)
@@ -300,7 +305,7 @@ def _coarser(graph: Graph, faces: _Faces, stride: int) -> _Faces:
         return graph.pool(graph.add("Where", here, value, graph.number(-1e6)), kernel)
 
     score = pooled(faces.score)
-    return _Faces(
+    return Faces(
         graph.add("Greater", score, graph.number(0)),
         # Slightly less than on the finer grid, so that it is certain which of them is suppressed.
         graph.add("Mul", score, graph.number(1 - stride / 1000)),
@@ -308,12 +313,12 @@ def _coarser(graph: Graph, faces: _Faces, stride: int) -> _Faces:
     )
 
 
-def _heads(graph: Graph, faces: _Faces, stride: int) -> None:
+def _heads(graph: Graph, faces: Faces, stride: int) -> None:
     """Write the faces as YuNet does, relative to their cells, as one row a cell."""
     zero, size = graph.number(0), graph.number(stride)
     score = graph.add("Where", faces.here, faces.score, zero)
     score = graph.add("Clip", score, zero, graph.number(1))
-    column, row = _grid(graph, faces.here)
+    column, row = grid(graph, faces.here)
     x = graph.add("Sub", graph.add("Div", faces.x, size), column)
     y = graph.add("Sub", graph.add("Div", faces.y, size), row)
     sides = [

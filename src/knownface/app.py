@@ -196,7 +196,8 @@ def build(settings: Settings) -> App:
         store = open_store(settings)
         undo.callback(store.close)
         catalog = Catalog.load(settings.models_dir)
-        _check_models(settings, catalog)
+        settings = settings.model_copy(update=_models(settings, catalog))
+        _check_index(settings)
         _check_runtime(settings)
         slots = settings.slots or cores()
         scheduler = Scheduler(slots)
@@ -211,21 +212,28 @@ def build(settings: Settings) -> App:
             open_network=lambda spec: Network(
                 spec, catalog.target(spec), runtime=settings.runtime, streams=slots
             ),
+            models=settings.plugin_models,
         )
         app = App(settings, catalog=catalog, scheduler=scheduler, pipeline=pipeline, store=store)
         undo.pop_all()  # from here on they are closed with the App
     return app
 
 
-def _check_models(settings: Settings, catalog: Catalog) -> None:
-    """Raise ConfigurationError that names the setting where it names no model for its task."""
+def _models(settings: Settings, catalog: Catalog) -> dict[str, str]:
+    """Return the models that the settings mean by a name, which may be that of a pack.
+
+    Raises ConfigurationError that names the setting where it names no model for its task.
+    """
+    found = {}
     for task, name in (("detector", settings.detector), ("embedder", settings.embedder)):
-        fitting = [spec.name for spec in catalog.specs() if spec.task == task]
-        if name not in fitting:
-            raise ConfigurationError(
-                f"KNOWNFACE_{task.upper()} is {name!r}, which is no {task}; "
-                f"there are: {', '.join(sorted(fitting))}."
-            )
+        try:
+            found[task] = catalog.pick(name, task).name
+        except ConfigurationError as error:
+            raise ConfigurationError(f"KNOWNFACE_{task.upper()}: {error.message}") from None
+    return found
+
+
+def _check_index(settings: Settings) -> None:
     if settings.index not in BACKENDS:
         known = ", ".join(sorted(BACKENDS))
         raise ConfigurationError(f"KNOWNFACE_INDEX is {settings.index!r}; there are: {known}.")

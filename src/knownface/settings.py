@@ -146,8 +146,20 @@ class Settings(BaseSettings):
         description="Folder of the models.",
         json_schema_extra={"default": "DATA/models"},
     )
-    detector: str = Field("yunet", description="Model that finds faces.", min_length=1)
-    embedder: str = Field("sface", description="Model that tells faces apart.", min_length=1)
+    detector: str = Field("yunet", description="Model that finds faces, or its pack.", min_length=1)
+    embedder: str = Field(
+        "sface", description="Model that tells faces apart, or its pack.", min_length=1
+    )
+    age_model: str = Field(
+        "dlib-age", description="Model of the plugin age, or its pack.", min_length=1
+    )
+    gender_model: str = Field(
+        "dlib-gender", description="Model of the plugin gender, or its pack.", min_length=1
+    )
+    mask_model: str = Field("mask", description="Model of the plugin mask.", min_length=1)
+    landmarks2d106_model: str = Field(
+        "mesh", description="Model of the plugin landmarks2d106, or its pack.", min_length=1
+    )
     index: str = Field(
         "exact",
         description="How stored faces are searched; exact compares with every one.",
@@ -164,6 +176,16 @@ class Settings(BaseSettings):
         "json", description="One JSON object a line, or text for people."
     )
     offline: bool = Field(False, description="Never fetch models; what is missing stops the start.")
+
+    @property
+    def plugin_models(self) -> dict[str, str]:
+        """The model chosen for each plugin that has a choice, by slug."""
+        return {
+            "age": self.age_model,
+            "gender": self.gender_model,
+            "mask": self.mask_model,
+            "landmarks2d106": self.landmarks2d106_model,
+        }
 
     @field_validator("data", "models_dir")
     @classmethod

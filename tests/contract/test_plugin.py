@@ -10,12 +10,13 @@ import numpy as np
 import orjson
 import pytest
 
+import tiny_insightface
 from knownface.types import F32, Face, Image
 from knownface.vision.catalog import Catalog
 from knownface.vision.pipeline import Pipeline
 from knownface.vision.plugins import GROUP, Plugin, Value
 from knownface.vision.scheduler import Scheduler
-from knownface.vision.session import Network
+from pipelines import pipeline_of
 from tiny_models import DETECTOR, EMBEDDER, Mark, picture, write_models
 
 SLUGS = sorted(point.name for point in entry_points(group=GROUP))
@@ -39,26 +40,21 @@ class Models:
         return list(compute(faces))
 
 
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+@pytest.fixture(scope="module", params=["usual", "insightface"])
+def pipeline(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    """Open a pipeline on the models of either kind, as far as a plugin has the choice."""
     folder = tmp_path_factory.mktemp("models")
     write_models(folder)
-    catalog = Catalog.load(folder)
-    scheduler = Scheduler(2)
-    try:
-        opened = Pipeline(
-            catalog,
-            scheduler,
-            detector=DETECTOR,
-            embedder=EMBEDDER,
-            max_detect_size=640,
-            det_prob_threshold=0.8,
-            open_network=lambda spec: Network(spec, catalog.path(spec)),
-        )
+    detector, embedder, models = DETECTOR, EMBEDDER, dict[str, str]()
+    if request.param == "insightface":
+        tiny_insightface.write_pack(folder)
+        detector = embedder = "insight"
+        models = dict.fromkeys(("age", "gender", "landmarks2d106", "mask"), "insight")
+    with pipeline_of(Catalog.load(folder), detector, embedder, models=models) as opened:
         opened.on_failure = _unexpected
         yield opened
-    finally:
-        scheduler.close()
 
 
 def _unexpected(slug: str, faces: int) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -20,6 +20,9 @@ from knownface.cli import output
 from knownface.cli.run import Failure, with_settings
 from knownface.errors import KnownfaceError
 from knownface.settings import DOTENV, Settings, catalogue
+
+if TYPE_CHECKING:
+    from knownface.vision.catalog import Catalog, Found, ModelSpec
 
 LEAST_FREE: Final = 500 << 20
 SECONDS_TO_ANSWER: Final = 5.0
@@ -52,7 +55,17 @@ def migrate(settings: Settings) -> None:
 
 @click.command(short_help="Say what is wrong here, and what to do.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-@with_settings("data", "database_url", "models_dir", "detector", "embedder")
+@with_settings(
+    "data",
+    "database_url",
+    "models_dir",
+    "detector",
+    "embedder",
+    "age_model",
+    "gender_model",
+    "mask_model",
+    "landmarks2d106_model",
+)
 def doctor(settings: Settings, as_json: bool) -> None:
     """Look at the environment, the settings, the data folder, the models and the database.
 
@@ -121,15 +134,47 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
     try:
         catalog = Catalog.load(settings.models_dir)
-        specs = [catalog.spec(name) for name in (settings.detector, settings.embedder)]
+        required = (
+            catalog.pick(settings.detector, "detector"),
+            catalog.pick(settings.embedder, "embedder"),
+        )
+        optional = _attributes(settings, catalog, required[1])
     except KnownfaceError as error:
         yield Finding("models", "unknown", error.message)
         return
-    for spec in specs:
+    for spec in required:
         found = catalog.find(spec)
-        advice = "" if found.state == "installed" else f"knownface models install {spec.name}"
+        advice = "" if found.state == "installed" else _installation(spec)
         where = f" in {found.path}" if found.path else ""
         yield Finding(f"model {spec.name}", f"{found.state}{where}", advice)
+    for name, slugs in optional.items():
+        yield _optional(catalog.find(catalog.spec(name)), ", ".join(slugs))
+
+
+def _optional(found: Found, slugs: str) -> Finding:
+    """Report a model without which only an attribute is missing; that alone is nothing wrong."""
+    spec, where = found.spec, f" in {found.path}" if found.path else ""
+    lacking = "" if found.state == "installed" else f": answers lack {slugs}"
+    sound = found.state == "installed" or (found.state == "absent" and spec.carrier)
+    advice = "" if sound else _installation(spec)
+    return Finding(f"model {spec.name} ({slugs})", f"{found.state}{where}{lacking}", advice)
+
+
+def _attributes(settings: Settings, catalog: Catalog, embedder: ModelSpec) -> dict[str, list[str]]:
+    """Return the models of optional attributes, each once, with the plugins that it serves."""
+    from knownface.vision.plugins import PluginContext, load_plugins
+
+    plugins = load_plugins(PluginContext(catalog, embedder, settings.plugin_models))
+    serves: dict[str, list[str]] = {}
+    for slug, plugin in sorted(plugins.items()):
+        for name in plugin.models:
+            if name != embedder.name:
+                serves.setdefault(name, []).append(slug)
+    return serves
+
+
+def _installation(spec: ModelSpec) -> str:
+    return f"knownface models install {spec.pack or spec.name}"
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from knownface.cli import output
 from knownface.cli.pictures import LARGEST_FILE
 from knownface.cli.run import STOPPED_BY_SETTINGS, Failure
+from knownface.errors import ConfigurationError
 from knownface.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def open_judge(
             open_network=lambda spec: Network(
                 spec, catalog.target(spec), threads=1, runtime=settings.runtime, streams=workers
             ),
+            models=settings.plugin_models,
         )
         slugs = [pipeline.plugins[slug] for slug in plugins]
         names = dict.fromkeys(
@@ -72,9 +74,7 @@ def open_judge(
 def _check(catalog: Catalog, settings: Settings) -> None:
     """Fail in one line where a setting names no model, or one for another task."""
     for task, name in (("detector", settings.detector), ("embedder", settings.embedder)):
-        fitting = sorted(spec.name for spec in catalog.specs() if spec.task == task)
-        if name not in fitting:
-            raise Failure(
-                f"--{task} is {name!r}, which is no {task}; there are: {', '.join(fitting)}.",
-                STOPPED_BY_SETTINGS,
-            )
+        try:
+            catalog.pick(name, task)
+        except ConfigurationError as error:
+            raise Failure(f"--{task}: {error.message}", STOPPED_BY_SETTINGS) from None

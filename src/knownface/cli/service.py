@@ -201,7 +201,7 @@ def _threshold(
         from knownface.vision.catalog import Catalog
 
         catalog = Catalog.load(settings.models_dir)
-        catalog.spec(settings.embedder).similarity_at(threshold.max_fmr)
+        catalog.pick(settings.embedder, "embedder").similarity_at(threshold.max_fmr)
     return threshold
 
 

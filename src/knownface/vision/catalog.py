@@ -1,8 +1,8 @@
 """Which models there are, what each of them expects, and where a verified file of it lies.
 
-A model comes from the catalogue shipped with the program (`models.toml`) or from a user's folder
-inside the models folder (`model.toml` beside an `.onnx` file), which adds a model or replaces the
-one of the same name.
+A model comes from the catalogue shipped with the program (`models.toml`) or from a folder inside
+the models folder (`model.toml` beside `.onnx` files), which adds models or replaces those of the
+same name. Such a folder may hold several models; it is called a pack then.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -20,6 +20,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from knownface.errors import ConfigurationError, InvalidRequest
 from knownface.types import Calibration, FalseMatchRates
+from knownface.vision.families import KNOWN, NORMALISATIONS
+from knownface.vision.onnx_nodes import normalises_itself
 
 State = Literal["installed", "absent", "damaged"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -32,6 +34,10 @@ BUNDLE: Final = "knownface_models"
 # Small networks of our own come with the program and need no installation.
 PACKAGED: Final = Path(__file__).parent / "weights"
 SHIPPED: Final = "models.toml"
+# Definitions of packs that can be installed, one file each, by the name of the pack.
+PACKS: Final = "packs"
+DESCRIPTION: Final = "model.toml"
+_SEVERAL: Final = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,13 @@ class ModelSpec:
     """Everything the program knows of a model before it loads it.
 
     `size` is (width, height) of the input, None where any size may be fed; a picture's value
-    becomes `(value - mean) * scale`, channels in `colour` order, and so are three means.
+    becomes `(value - mean) * scale`, channels in `colour` order, and so are three means. These are
+    None only while the file that tells them is missing. `input` is the name of the only input, ""
+    where that does not matter.
     `probability` are the knots (raw score, probability) of a detector; an embedder has `dimension`
-    and `calibration`, X
+    and `calibration`, and may have `fmr`, rows (similarity, false match rate). `answers` are the
+    values that the outputs of a classifier stand for. `sha256` is None only for a user's own model;
+    `pack` names the installed pack that a model belongs to.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -66,7 +76,7 @@ class ModelSpec:
     task: Literal["detector", "embedder", "attribute"]
     family: str
     file: FileName
-    input: str
+    input: str = ""
     version: str = ""
     sha256: Sha256 | None = None
     bytes: Positive | None = None
@@ -75,8 +85,8 @@ class ModelSpec:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     colour: Literal["RGB", "BGR"] = "RGB"
     size: tuple[Positive, Positive] | None = None
-    mean: Finite | tuple[Finite, Finite, Finite] = 0.0
-    scale: Finite = 1.0
+    mean: Finite | tuple[Finite, Finite, Finite] | None = 0.0
+    scale: Finite | None = 1.0
     threads: Positive = 1
     max_batch: Positive = 1
     bf16: bool = False
@@ -84,6 +94,8 @@ class ModelSpec:
     calibration: Calibration | None = None
     fmr: tuple[tuple[Share, Share], ...] = ()
     probability: tuple[tuple[Share, Share], ...] = ()
+    answers: tuple[str, ...] = ()
+    pack: str = ""
     carrier: Carrier | None = None
 
     def __post_init__(self) -> None:
@@ -160,14 +172,15 @@ class Catalog:
         """
         specs = {spec.name: spec for spec in _shipped()}
         own: dict[str, Path] = {}
-        for path in sorted(models_dir.glob("*/model.toml")):
-            spec = _own(path)
-            if spec.name in own:
-                raise ConfigurationError(
-                    f"{path}: name: {spec.name!r} is taken by {own[spec.name] / path.name} already."
-                )
-            specs[spec.name] = spec
-            own[spec.name] = path.parent
+        for path in sorted(models_dir.glob(f"*/{DESCRIPTION}")):
+            for spec in read_description(path):
+                if spec.name in own:
+                    taken = own[spec.name] / path.name
+                    raise ConfigurationError(
+                        f"{path}: name: {spec.name!r} is taken by {taken} already."
+                    )
+                specs[spec.name] = spec
+                own[spec.name] = path.parent
         return cls(specs.values(), models_dir, own_folders=own, bundle=_package_folder(bundle))
 
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -181,6 +194,28 @@ class Catalog:
         except KeyError:
             known = ", ".join(sorted(self._specs))
             raise ConfigurationError(f"There is no model {name!r}; known are {known}.") from None
+
+    def pick(self, name: str, task: str, families: Collection[str] = ()) -> ModelSpec:
+        """Return the model of that name, or the one for this task in the folder of that name.
+
+        `families` narrows down what is wanted. ConfigurationError names what there is.
+        """
+        fitting = {
+            spec.name: spec
+            for spec in self._specs.values()
+            if spec.task == task and (not families or spec.family in families)
+        }
+        inside = [spec for spec in fitting.values() if self._folder_name(spec) == name]
+        if name in fitting:
+            return fitting[name]
+        if len(inside) == 1:
+            return inside[0]
+        known = ", ".join(sorted(spec.name for spec in inside) or sorted(fitting))
+        kind = f"{task} ({', '.join(sorted(families))})" if families else task
+        problem = f"has several of the kind {kind}" if inside else f"is no {kind}"
+        pack = next((p for p in shipped_packs() if name == p or name.startswith(f"{p}-")), None)
+        hint = f" Or run `knownface models install {pack}`." if pack and not inside else ""
+        raise ConfigurationError(f"{name!r} {problem}; there are: {known}.{hint}")
 
     def target(self, spec: ModelSpec) -> Path:
         """Return where an installation puts this model; a user's own: where its file must lie."""
@@ -205,6 +240,10 @@ class Catalog:
     def state(self, spec: ModelSpec) -> State:
         """Tell whether a verified file is there, none at all, or only a damaged one."""
         return self.find(spec).state
+
+    def _folder_name(self, spec: ModelSpec) -> str | None:
+        folder = self._own_folders.get(spec.name)
+        return folder.name if folder else None
 
     def _candidates(self, spec: ModelSpec) -> tuple[Path, ...]:
         target = self.target(spec)
@@ -233,39 +272,85 @@ def _sound(path: Path, spec: ModelSpec) -> bool:
 
 def _shipped() -> list[ModelSpec]:
     text = resources.files(__package__).joinpath(SHIPPED).read_text("utf-8")
-    tables = _parsed(text, SHIPPED)
-    return [_validated(table, f"{SHIPPED}: {name}", name=name) for name, table in tables.items()]
+    models = parsed(text, SHIPPED)
+    return [validated(table, f"{SHIPPED}: {name}", name=name) for name, table in models.items()]
 
 
-def _own(path: Path) -> ModelSpec:
+def shipped_packs() -> list[str]:
+    """Return the names of the packs that can be installed."""
+    folder = resources.files(__package__).joinpath(PACKS)
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir())
+
+
+def read_description(path: Path) -> list[ModelSpec]:
+    """Return the model, or the several, that a `model.toml` describes.
+
+    ConfigurationError names the file, with several models the one, and the key that is wrong.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    table = _parsed(text, str(path))
-    if "carrier" in table:
-        raise ConfigurationError(
-            f"{path}: carrier: only shipped models are fetched; put the file beside it."
-        )
-    return _validated(table, str(path))
+    specs = []
+    for origin, table in tables(parsed(text, str(path)), str(path)):
+        if "carrier" in table:
+            raise ConfigurationError(
+                f"{origin}: carrier: only shipped models are fetched; put the file beside it."
+            )
+        specs.append(_normalised(validated(table, origin), table, path.parent))
+    return specs
 
 
-def _parsed(text: str, origin: str) -> dict[str, object]:
+def tables(table: dict[str, object], origin: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each model's table; what stands outside of `[[model]]` holds for all of them."""
+    if _SEVERAL not in table:
+        yield origin, table
+        return
+    several = table.pop(_SEVERAL)
+    if not isinstance(several, list) or not all(isinstance(one, dict) for one in several):
+        raise ConfigurationError(f"{origin}: model: is no list of tables; write [[model]].")
+    for number, one in enumerate(several, start=1):
+        yield f"{origin}: model {one.get('name', number)}", table | one
+
+
+def _normalised(spec: ModelSpec, table: Mapping[str, object], folder: Path) -> ModelSpec:
+    """Fill in mean and scale where a description leaves them to the family, or to the file."""
+    usual = NORMALISATIONS.get(spec.family)
+    if usual is None or not {"mean", "scale"}.isdisjoint(table):
+        return spec
+    if usual.reads_graph:
+        try:
+            if normalises_itself(folder / spec.file, by_batch_norm=usual.by_batch_norm):
+                return spec
+        except (OSError, ValueError):  # there is no file yet, or none that could be loaded
+            return replace(spec, mean=None, scale=None)
+    return replace(spec, mean=usual.mean, scale=usual.scale)
+
+
+def parsed(text: str, origin: str) -> dict[str, object]:
+    """Return what a TOML file holds; ConfigurationError names the file."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{origin}: not valid TOML: {error}") from error
 
 
-def _validated(table: object, origin: str, **more: str) -> ModelSpec:
+def validated(table: object, origin: str, **more: str) -> ModelSpec:
+    """Return the model that a table describes; ConfigurationError names the key that is wrong."""
     try:
-        return _SPEC.validate_python({**table, **more} if isinstance(table, dict) else table)
+        spec = _SPEC.validate_python({**table, **more} if isinstance(table, dict) else table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ": ".join([origin, *([".".join(map(str, first["loc"]))] if first["loc"] else [])])
         raise ConfigurationError(
             f"{where}: {first['msg'].removeprefix('Value error, ')}."
         ) from error
+    if spec.family not in KNOWN[spec.task]:
+        raise ConfigurationError(
+            f"{origin}: family: there is no family {spec.family!r} of {spec.task}s; "
+            f"known are {', '.join(KNOWN[spec.task])}."
+        )
+    return spec
 
 
 def _package_folder(name: str) -> Path | None:

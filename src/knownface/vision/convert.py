@@ -73,6 +73,38 @@ def convert(original: bytes, spec: ModelSpec) -> bytes:
     return _CONVERSIONS[spec.carrier.conversion](original, spec)
 
 
+def any_size(original: bytes, name: str) -> bytes:
+    """Return a detector's file without the fixed height and width of its input.
+
+    Raises ModelUnavailable where `onnx` is missing, ConfigurationError if it is no ONNX file. Sizes
+    that the file notes inside of the graph are left out: they follow from the input.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise ModelUnavailable(
+            f"Converting {name} needs the package onnx: `pip install onnx`, or "
+            "`pip install 'knownface[convert]'`."
+        )
+    import onnx
+
+    try:
+        model = onnx.load_model_from_string(original)
+        (image,) = (i for i in model.graph.input if i.name not in _constants(model.graph))
+        _rename(image, {2: "height", 3: "width"})
+        for output in model.graph.output:
+            inner = range(1, len(output.type.tensor_type.shape.dim) - 1)
+            _rename(output, dict.fromkeys(inner, f"{output.name}_cells"))
+        model.graph.ClearField("value_info")
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's own class, which is not part of onnx's interface
+        raise ConfigurationError(f"{name} is no ONNX file of one picture ({error}).") from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _constants(graph: GraphProto) -> set[str]:
+    return {item.name for item in graph.initializer}
+
+
 def _copy(original: bytes, _spec: ModelSpec) -> bytes:
     return original
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
-from knownface.errors import ModelUnavailable
+from knownface.errors import ConfigurationError, ModelUnavailable
 from knownface.imaging import align, resize
 from knownface.types import F32, U8, Embedding, Face, Image
 from knownface.vision.catalog import ModelSpec
@@ -36,6 +37,23 @@ class AlignedEmbedder:
     def embedding(self, outputs: Sequence[F32]) -> Embedding:
         """Return the unit Embedding of one run's outputs."""
         return unit_embedding(outputs[0].reshape(-1), self.spec.name)
+
+
+# Both are fed and read alike; they differ in the mean and scale that hold where none are given.
+FAMILIES: Final[Mapping[str, type[AlignedEmbedder]]] = {
+    "arcface": AlignedEmbedder,
+    "sface": AlignedEmbedder,
+}
+
+
+def create_embedder(spec: ModelSpec) -> AlignedEmbedder:
+    """Return the embedder of the model's family, or say which families there are."""
+    if spec.family not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise ConfigurationError(
+            f"Model {spec.name}: there is no embedder family {spec.family!r}; known are {known}."
+        )
+    return FAMILIES[spec.family](spec)
 
 
 def unit_embedding(vector: F32, model: str) -> Embedding:

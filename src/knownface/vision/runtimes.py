@@ -121,7 +121,8 @@ class OpenVino:
         self.inputs = {
             entry.get_any_name(): _numbers(entry.get_partial_shape()) for entry in model.inputs
         }
-        _pin(model, self.inputs.get(spec.input, ()), spec)
+        for name, shape in self.inputs.items():
+            _pin(model, name, shape, spec)
         # An output without a name is known by its number, as it is by ONNX Runtime.
         self.output_names: tuple[str, ...] = tuple(
             min(output.get_names(), default=str(number))
@@ -161,7 +162,7 @@ class OpenVino:
             self._idle.append(request)
 
 
-def _pin(model: openvino.Model, shape: tuple[int | None, ...], spec: ModelSpec) -> None:
+def _pin(model: openvino.Model, name: str, shape: tuple[int | None, ...], spec: ModelSpec) -> None:
     """Fix the dimensions that the file leaves open, as far as the catalogue knows them."""
     if len(shape) != 4 or None not in shape or spec.size is None:
         return
@@ -169,7 +170,7 @@ def _pin(model: openvino.Model, shape: tuple[int | None, ...], spec: ModelSpec) 
     sample = (3, height, width) if spec.layout == "NCHW" else (height, width, 3)
     known = (1 if spec.max_batch == 1 else -1, *sample)
     pinned = [k if d is None else d for d, k in zip(shape, known, strict=True)]
-    model.reshape({spec.input: pinned})
+    model.reshape({name: pinned})
 
 
 def _numbers(shape: openvino.PartialShape) -> tuple[int | None, ...]:
@@ -193,9 +194,8 @@ def reason(error: Exception, path: Path) -> str:
 
 def input_of(session: Session, spec: ModelSpec) -> Sequence[int | None]:
     """Return the shape of a network's one input; ModelUnavailable when it has others."""
-    if list(session.inputs) != [spec.input]:
+    if len(session.inputs) != 1 or (spec.input and spec.input not in session.inputs):
         there = ", ".join(session.inputs)
-        raise ModelUnavailable(
-            f"Model {spec.name} needs one input named {spec.input!r}; its file has: {there}."
-        )
-    return session.inputs[spec.input]
+        name = f" named {spec.input!r}" if spec.input else ""
+        raise ModelUnavailable(f"Model {spec.name} needs one input{name}; its file has: {there}.")
+    return next(iter(session.inputs.values()))

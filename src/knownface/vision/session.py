@@ -23,6 +23,7 @@ from knownface import memory
 from knownface.errors import ModelUnavailable
 from knownface.types import F32
 from knownface.vision.catalog import ModelSpec, sha256_of
+from knownface.vision.families import complaint
 from knownface.vision.runtimes import (
     CPU,
     Choice,
@@ -123,6 +124,10 @@ class Network:
         with self._lock:
             if not self._loaded:
                 self._load()
+
+    def try_once(self) -> None:
+        """Load and run the model without keeping it; ModelUnavailable says what is wrong."""
+        self._opened()
 
     def unload(self) -> None:
         """Give the memory back; runs under way finish, and the next one loads the model again."""
@@ -240,6 +245,9 @@ class _Loaded:
                 raise ModelUnavailable(
                     f"Model {spec.name} cannot be run in batches: set its max_batch to 1."
                 )
+            problem = complaint(spec.family, [o.shape for o in outputs])
+            if problem:
+                raise ModelUnavailable(f"Model {spec.name} cannot be used: {problem}.")
             if spec.dimension is not None and outputs[0].size != batch * spec.dimension:
                 raise ModelUnavailable(
                     f"Model {spec.name} gives {outputs[0].size // batch} numbers a face, "
@@ -258,13 +266,27 @@ def _shape(declared: Sequence[int | None], spec: ModelSpec, batch: int) -> tuple
             f"Model {spec.name} takes {len(declared)} dimensions "
             f"instead of the {len(known)} of {spec.layout}."
         )
+    _check_size(declared, spec)
     fixed = [k if d is None else d for d, k in zip(declared, known, strict=True)]
     return (batch, *fixed[1:])
 
 
+def _check_size(declared: Sequence[int | None], spec: ModelSpec) -> None:
+    """Raise ModelUnavailable where the file fixes a size and the description gives another."""
+    down, across = declared[2:] if spec.layout == "NCHW" else declared[1:3]
+    if down is None or across is None:
+        return
+    # Only a detector is fed pictures of any size when the description names none.
+    if (across, down) != (spec.size or (None if spec.task == "detector" else (across, down))):
+        raise ModelUnavailable(
+            f"The file of model {spec.name} takes pictures of {across} x {down} alone: "
+            f"set its size to [{across}, {down}]."
+        )
+
+
 def _remedy(spec: ModelSpec) -> str:
-    if spec.carrier:
-        return f"run 'knownface models install {spec.name}'"
+    if spec.carrier or spec.pack:
+        return f"run 'knownface models install {spec.pack or spec.name}'"
     return f"put {spec.file} beside its model.toml"
 
 

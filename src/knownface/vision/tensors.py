@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from knownface.errors import ModelUnavailable
 from knownface.types import F32, U8
 from knownface.vision.catalog import ModelSpec
 
 
 def to_tensor(crop: U8, spec: ModelSpec) -> F32:
-    """Return a crop, uint8 [H, W, 3] RGB, as float32 [3, H, W], or [H, W, 3] for an NHWC model."""
+    """Return a crop, uint8 [H, W, 3] RGB, as float32 [3, H, W], or [H, W, 3] for an NHWC model.
+
+    ModelUnavailable where nobody knows mean and scale.
+    """
+    if spec.mean is None or spec.scale is None:
+        raise ModelUnavailable(
+            f"How pictures are fed to the model {spec.name} stands in its file, which came after "
+            "the start: start the program anew."
+        )
     channels = crop[:, :, ::-1] if spec.colour == "BGR" else crop
     values = channels.astype(np.float32)
     if spec.mean:

@@ -7,9 +7,10 @@ and may be called from many threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from knownface.errors import ConfigurationError
@@ -23,10 +24,26 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class PluginContext:
-    """What a plugin may know when it is made: the models there are, and the embedder in use."""
+    """What a plugin may know when it is made: the models there are, and the embedder in use.
+
+    `models` are the models that the settings choose for plugins, by slug.
+    """
 
     catalog: Catalog
     embedder: ModelSpec
+    models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def model(self, slug: str, default: str, families: Collection[str]) -> ModelSpec:
+        """Return the model that is chosen for a plugin, which can read these families.
+
+        ConfigurationError names the setting, and the models that would fit.
+        """
+        chosen = self.models.get(slug, default)
+        try:
+            return self.catalog.pick(chosen, "attribute", families)
+        except ConfigurationError as error:
+            setting = f"KNOWNFACE_{slug.upper()}_MODEL"
+            raise ConfigurationError(f"{setting}: {error.message}") from None
 
 
 class Run(Protocol):

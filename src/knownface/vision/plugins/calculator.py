@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from knownface.types import Embedding, Face, Image
-from knownface.vision.embedders import AlignedEmbedder
+from knownface.vision.embedders import create_embedder
 from knownface.vision.plugins import PluginContext, Run
 
 
@@ -17,7 +17,7 @@ class Calculator:
     timed = True
 
     def __init__(self, context: PluginContext) -> None:
-        self._embedder = AlignedEmbedder(context.embedder)
+        self._embedder = create_embedder(context.embedder)
         self.models: tuple[str, ...] = (context.embedder.name,)
         self.version = context.embedder.version
 

@@ -1,4 +1,4 @@
-"""`landmarks2d106`: 106 points in the order of InsightFace, read off the mesh; approximate."""
+"""`landmarks2d106`: 106 points in the order of InsightFace, by its network or off the mesh."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from knownface.types import F32, Face, Image
+from knownface.vision.insightface import LANDMARKS, Landmarker
 from knownface.vision.mesh import MODEL, Mesher
 from knownface.vision.plugins import PluginContext, Run
 
@@ -16,28 +17,38 @@ from knownface.vision.plugins import PluginContext, Run
 class Landmarks106:
     """106 [x, y] pairs, whole pixels inside the picture, instead of the five of `landmarks`.
 
-    Only 68 of them have a known counterpart in the mesh; the others are chosen to look alike.
+    Those of the mesh are approximate: only 68 have a known counterpart in it, the others are chosen
+    to look alike.
     """
 
     slug = "landmarks2d106"
     field = "landmarks"
     timed = False
-    models: tuple[str, ...] = (MODEL,)
 
     def __init__(self, context: PluginContext) -> None:
+        spec = context.model(self.slug, MODEL, (MODEL, LANDMARKS))
+        self._landmarker = Landmarker(spec) if spec.family == LANDMARKS else None
         self._mesher = Mesher(context)
         self._vertices = _vertices()
-        self.version = self._mesher.spec.version
+        self.models: tuple[str, ...] = (spec.name,)
+        self.version = spec.version
 
     def __call__(self, image: Image, faces: Sequence[Face], run: Run) -> Sequence[object]:
         edge = (image.width - 1, image.height - 1)
-        meshes = self._mesher(image, faces, run)
-        return [None if mesh is None else self._points(mesh, edge) for mesh in meshes]
+        found = self._points(image, faces, run)
+        return [
+            None if points is None else np.clip(points, 0, edge).astype(np.int64).tolist()
+            for points in found
+        ]
 
-    def _points(self, mesh: F32, edge: tuple[int, int]) -> list[list[int]]:
-        points = mesh[self._vertices, :2].mean(axis=1)
-        whole: list[list[int]] = np.clip(points, 0, edge).astype(np.int64).tolist()
-        return whole
+    def _points(self, image: Image, faces: Sequence[Face], run: Run) -> list[F32 | None]:
+        if self._landmarker:
+            return self._landmarker(image, faces, run)
+        meshes = self._mesher(image, faces, run)
+        return [
+            None if mesh is None else np.asarray(mesh[self._vertices, :2].mean(axis=1), np.float32)
+            for mesh in meshes
+        ]
 
 
 def _vertices() -> NDArray[np.int64]:
