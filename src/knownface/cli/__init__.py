@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from knownface import __version__
+from knownface.cli.attributes import age_gender, detection, mask, pose
 from knownface.cli.checks import doctor, migrate
 from knownface.cli.evaluate import evaluate
 from knownface.cli.models import models
@@ -59,3 +60,6 @@ def main() -> None:
 
 for command in (serve, service, models, recognize, detect, verify, evaluate, migrate, doctor):
     main.add_command(command)
+
+for command in (detection, mask, age_gender, pose):
+    evaluate.add_command(command)

@@ -18,7 +18,7 @@ from knownface.evaluation.results import Chart, Curve, FloatArray, Histogram, Ma
 # In units of the drawing; its text has 12 of them, so it can be read on a phone, too.
 WIDTH: Final = 440
 HEIGHT: Final = 320
-LEFT: Final = 56
+LEFT: Final = 62
 RIGHT: Final = 14
 TOP: Final = 12
 BOTTOM: Final = 46
@@ -74,9 +74,9 @@ class _Plane:
             at = self._at(value, vertical=False)
             parts.append(_text(label, LEFT - 6, at + 4, "end"))
         middle = (TOP + bottom) / 2
-        turned = f' transform="rotate(-90 13 {middle:g})"'
+        turned = f' transform="rotate(-90 12 {middle:g})"'
         parts.append(_text(self.x_label, (LEFT + right) / 2, HEIGHT - 8, "middle", "label"))
-        parts.append(_text(self.y_label, 13, middle, "middle", "label", turned))
+        parts.append(_text(self.y_label, 12, middle, "middle", "label", turned))
         return "".join(parts)
 
     def _at(self, value: float, vertical: bool) -> float:

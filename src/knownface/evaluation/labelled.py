@@ -151,9 +151,11 @@ def origin(judge: Judge, slugs: Sequence[str], **counts: int) -> dict[str, objec
     """Return what figures stand on: the models, their versions, and how much data of which kind."""
     pipeline = judge.pipeline
     names = sorted({name for slug in slugs for name in pipeline.plugins[slug].models})
+    names = names or [pipeline.detector.name]
     return {
-        "model": ", ".join(names) or pipeline.detector.name,
+        "model": ", ".join(names),
         "detector": pipeline.detector.name,
+        "runtime": pipeline.networks[names[0]].runtime,
         "versions": pipeline.versions(slugs),
         "data": counts,
     }

@@ -273,9 +273,8 @@ class _Report:
         same = c.same[c.found]
         middles, strangers = self.crowd.strangers.histogram(128)
         _, own = self.crowd.own.histogram(128)
-        crowd = [("different people", middles, strangers)]
-        if len(self.crowd.own):
-            crowd.append(("same person", middles, own))
+        crowd = [("same person", middles, own)] if len(self.crowd.own) else []
+        crowd.append(("different people", middles, strangers))
         accepted, refused = "false accept rate", "true accept rate"
         return (
             Curve("ROC: same people accepted, by strangers accepted", accepted, refused,
