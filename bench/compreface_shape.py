@@ -2,7 +2,7 @@
 
 The networks are built here, layer by layer, with random weights: these cost the same time as the
 trained ones. How many candidates reach the second and the third network depends on the weights, so
-the usual numbers for a portrait are taken: see CANDIDATES. Everything runs in ONNX Runtime on one
+the numbers that a trained one passes on are taken: see CANDIDATES. Everything runs in ONNX Runtime on one
 thread, which is faster than the TensorFlow that CompreFace runs them in.
 
 Sources: Zhang and others, Joint Face Detection and Alignment using Multitask Cascaded Convolutional
@@ -24,8 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from knownface.types import F32, U8
 
-MIN_FACE, FACTOR, CELL = 40, 0.709, 12  # the smallest face and the pyramid of CompreFace's MTCNN
-CANDIDATES = (60, 8)  # boxes that the second and the third network look at
+MIN_FACE, FACTOR, CELL = 20, 0.709, 12  # the smallest face and the pyramid of CompreFace
+CANDIDATES = (73, 10)  # what the trained MTCNN of facenet-pytorch passes on in the portrait at 640 px
 THREADS = 1
 
 
