@@ -22,13 +22,14 @@ WHOLE := src/knownface/errors.py,src/knownface/collection.py,src/knownface/visio
 LOCKED := .venv/.locked
 READY := .venv/.ready
 SDK_READY := .venv-sdk/.ready
+BENCH_READY := .venv-bench/.ready
 MODELS_READY := $(MODELS)/.installed
 PORTRAITS_READY := $(PORTRAITS)/CREDITS.md
 
 # A copied or moved folder would go on running the code of the old one: make its environments anew.
 ifneq ($(wildcard $(LOCKED)),)
 ifneq ($(shell cat $(LOCKED)),$(CURDIR))
-$(shell rm -f $(LOCKED) $(READY) $(SDK_READY))
+$(shell rm -f $(LOCKED) $(READY) $(SDK_READY) $(BENCH_READY))
 endif
 endif
 
@@ -77,8 +78,8 @@ accuracy: export KNOWNFACE_TEST_MODELS = $(CURDIR)/$(MODELS)
 accuracy: $(READY) $(MODELS_READY) ## error rates on real photographs, where the evaluation data is
 	$(BIN)/pytest -q -rs -s -m accuracy --timeout=900 tests/accuracy
 
-bench: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## measure on this machine (best when it is idle)
-	@set -e; for script in bench/*.py; do $(BIN)/python "$$script"; done
+bench: $(BENCH_READY) $(MODELS_READY) $(PORTRAITS_READY) ## measure on this machine (idle, please); QUICK=1 takes 3 minutes
+	@.venv-bench/bin/python -W ignore -m bench $(if $(QUICK),--quick)
 
 docs: $(READY) ## write what follows from the program, check the rest, show the changelog to come
 	$(BIN)/python scripts/document.py
@@ -95,7 +96,7 @@ models-wheel: $(READY) $(MODELS_READY) ## build dist/knownface_models-*.whl, the
 	$(BIN)/python scripts/build_models_wheel.py $(MODELS) dist
 
 clean: ## remove what the targets made; knownface-data, with its faces, stays
-	rm -rf .venv .venv-sdk .cache dist
+	rm -rf .venv .venv-bench .venv-sdk .cache dist
 
 # What they stand on
 
@@ -130,6 +131,11 @@ $(READY): pyproject.toml $(LOCKED)
 
 $(SDK_READY): requirements/sdk.txt
 	$(call new_environment,.venv-sdk,requirements/sdk.txt)
+	@touch $@
+
+$(BENCH_READY): requirements/bench.txt pyproject.toml $(READY)
+	$(call new_environment,.venv-bench,requirements/bench.txt)
+	@.venv-bench/bin/python $(PIP) install --no-deps --editable .
 	@touch $@
 
 $(MODELS_READY): $(shell find src -name models.toml) | $(READY)

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {
     "dev": ["pyproject.toml", "--extra=convert", "--group=dev"],
+    "bench": ["pyproject.toml", "--group=bench", "--override=requirements/overrides.in"],
     "sdk": ["--group=sdk"],
 }
 OPTIONS = [

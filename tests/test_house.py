@@ -20,7 +20,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-LOCKS = ("dev", "portraits", "sdk")
+LOCKS = ("bench", "dev", "portraits", "sdk")
 ADRS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 # The brackets keep these lines from breaking the rule that they state.
 INDEX = r"--(extra-)?index[-]url|--find[-]links|python[h]osted|pypi[.]org/simple"
@@ -64,6 +64,8 @@ def requirements(lock: str) -> list[str]:
     if lock == "sdk":
         return list(groups["sdk"])
     project = PROJECT["project"]
+    if lock == "bench":
+        return [*project["dependencies"], *groups["bench"]]
     return [
         *project["dependencies"],
         *project["optional-dependencies"]["convert"],
@@ -116,7 +118,7 @@ def test_a_lock_holds_pins_with_hashes_and_nothing_else(lock: str) -> None:
     assert "://" not in text
 
 
-@pytest.mark.parametrize("lock", ["dev", "sdk"])
+@pytest.mark.parametrize("lock", ["bench", "dev", "sdk"])
 def test_a_lock_satisfies_each_requirement(lock: str) -> None:
     pinned = pins(lock)
     unmet = []
@@ -133,7 +135,7 @@ def test_code_imports_only_what_is_declared(folder: str) -> None:
     project = PROJECT["project"]
     texts = [*project["dependencies"], *project["optional-dependencies"]["convert"]]
     if folder != "src":
-        texts += PROJECT["dependency-groups"]["dev"]
+        texts += PROJECT["dependency-groups"]["bench" if folder == "bench" else "dev"]
     declared = {canonicalize_name(Requirement(text).name) for text in texts}
     files = sorted((ROOT / folder).rglob("*.py"))
     own = {path.stem for path in files} | {path.parent.name for path in files}
@@ -142,7 +144,7 @@ def test_code_imports_only_what_is_declared(folder: str) -> None:
     undeclared = set()
     for path in files:
         for module in imported(ast.parse(path.read_text("utf-8"))) - own:
-            names = {canonicalize_name(name) for name in providers.get(module, [module])}
+            names = {canonicalize_name(n) for n in providers.get(module, [module])}
             if not names & declared:
                 undeclared.add(f"{path.relative_to(ROOT)}: {module}")
     assert sorted(undeclared) == []

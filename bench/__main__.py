@@ -1,0 +1,48 @@
+"""Measure this machine: `make bench`, or `make bench QUICK=1` for a tenth of it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from bench import one_picture, resources
+from bench.results import Results
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS: Mapping[str, Callable[..., None]] = {
+    "pictures": one_picture.measure,
+    "resources": resources.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure: all")
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--models", type=Path, default=ROOT / "knownface-data" / "models")
+    parser.add_argument("--portraits", type=Path, default=ROOT / ".cache" / "portraits")
+    arguments = parser.parse_args()
+    console = Console()
+    results = Results(arguments.quick)
+    for name in arguments.parts or PARTS:
+        started = time.perf_counter()
+        with console.status(f"measuring {name} …"):
+            PARTS[name](
+                results,
+                models=arguments.models,
+                portraits=arguments.portraits,
+                quick=arguments.quick,
+            )
+        console.print(f"{name}: {time.perf_counter() - started:.0f} s")
+    if not arguments.parts:
+        results.write(ROOT / "bench")
+    console.print(Markdown(results.markdown()))
+
+
+if __name__ == "__main__":
+    main()
