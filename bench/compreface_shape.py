@@ -2,8 +2,8 @@
 
 The networks are built here, layer by layer, with random weights: these cost the same time as the
 trained ones. How many candidates reach the second and the third network depends on the weights, so
-the numbers that a trained one passes on are taken: see CANDIDATES. Everything runs in ONNX Runtime on one
-thread, which is faster than the TensorFlow that CompreFace runs them in.
+the numbers that a trained one passes on are taken: see CANDIDATES. Everything runs in ONNX Runtime
+on one thread, which is faster than the TensorFlow that CompreFace runs them in.
 
 Sources: Zhang and others, Joint Face Detection and Alignment using Multitask Cascaded Convolutional
 Networks, 2016; Szegedy and others, Inception-v4, Inception-ResNet, 2016, in the shape of FaceNet's
@@ -25,7 +25,10 @@ from onnx import TensorProto, helper, numpy_helper
 from knownface.types import F32, U8
 
 MIN_FACE, FACTOR, CELL = 20, 0.709, 12  # the smallest face and the pyramid of CompreFace
-CANDIDATES = (73, 10)  # what the trained MTCNN of facenet-pytorch passes on in the portrait at 640 px
+CANDIDATES = (
+    73,
+    10,
+)  # what the trained MTCNN of facenet-pytorch passes on in the portrait at 640 px
 THREADS = 1
 
 
