@@ -74,7 +74,7 @@ def test_the_shipped_embedder_is_sface(tmp_path: Path) -> None:
     spec = load(tmp_path).spec("sface")
     assert (spec.task, spec.family, spec.version) == ("embedder", "sface", "sface-2021dec")
     assert (spec.input, spec.layout, spec.colour, spec.size) == ("data", "NCHW", "RGB", (112, 112))
-    assert (spec.mean, spec.scale, spec.threads, spec.max_batch) == (0.0, 1.0, 2, 1)
+    assert (spec.mean, spec.scale, spec.threads, spec.max_batch) == (0.0, 1.0, 1, 1)
     assert (spec.dimension, spec.calibration) == (128, Calibration(1.16, 6.6))
     assert spec.similarity_at(1e-4) == pytest.approx(0.7546, abs=1e-4)
 
