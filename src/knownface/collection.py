@@ -177,8 +177,8 @@ class FaceCollection:
 
         Where a failure cuts this short, the old state stands and the same changes are made again.
         """
-        if others := tx.models(self._service_id) - {self._model}:
-            raise _mixed(min(others), self._model)
+        if (stored := tx.model(self._service_id)) not in (None, self._model):
+            raise _mixed(str(stored), self._model)
         changes = None if state is None else tx.changes(self._service_id, state.revision)
         if state is None or changes is None:
             return self._built(tx)

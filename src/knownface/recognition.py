@@ -244,8 +244,10 @@ class Recognition:
     def consistent(self) -> bool:
         """Tell whether every stored embedding was made by the embedder in use."""
         with self._store.snapshot() as tx:
-            stored = {model for service in tx.services(None) for model in tx.models(service.id)}
-        return stored <= {self.pipeline.embedder.name}
+            return all(
+                tx.model(service.id) in (None, service.embedder or self.pipeline.embedder.name)
+                for service in tx.services(None)
+            )
 
     # Steps
 

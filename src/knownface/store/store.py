@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from knownface.store.engines import Database, open_database
-from knownface.store.examples import Examples
 from knownface.store.migrations import migrate
+from knownface.store.reembeddings import Reembeddings
 from knownface.store.tenants import Tenants
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Tenants, Examples, IndexFeed):
+class Transaction(Tenants, Reembeddings, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 
