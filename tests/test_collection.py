@@ -392,13 +392,6 @@ def test_a_model_that_makes_no_embeddings_stops_the_start(store: OvertakenStore)
         Collections(store, detector)
 
 
-def test_only_embeddings_of_the_configured_model_may_be_compared(store: OvertakenStore) -> None:
-    collections = Collections(store, EMBEDDER)
-    collections.require_model(MODEL)
-    with pytest.raises(ModelMismatch, match=rf"portrait.*{MODEL}"):
-        collections.require_model("portrait")
-
-
 def run_all(actions: list[Callable[[], None]]) -> None:
     threads = [threading.Thread(target=action) for action in actions]
     for thread in threads:
