@@ -11,20 +11,23 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final, Self
 
 from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
-from knownface.errors import ConfigurationError, KnownfaceError
+from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.recognition import Recognition
+from knownface.reembedding import Reembedder
 from knownface.settings import Settings
 from knownface.store import Store
+from knownface.types import Service
 from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
@@ -77,6 +80,12 @@ class App:
             self.decoder,
             save_images=settings.save_images_to_db,
         )
+        self.reembedder = Reembedder(
+            store,
+            self.recognition,
+            self.collections,
+            threads=max(1, (settings.slots or cores()) // 2),
+        )
         required = {network.name for network in pipeline.required}
         self._optional = OptionalModels(
             catalog, {name: n for name, n in pipeline.networks.items() if name not in required}
@@ -105,11 +114,13 @@ class App:
         The models of optional attributes are loaded by the first request that asks for one; those
         of `plugins` are required. `progress(stage, done, total)` hears of the installation. A
         second call does nothing. Raises ModelUnavailable, with a sentence that says what to run,
-        when a required one cannot be had.
+        when a required one cannot be had, and ConfigurationError where services hold embeddings of
+        another model than they would be compared by.
         """
         with self._starting:
             if self._started:
                 return
+            self._refuse_another_embedder()
             known = [self.pipeline.plugins[s] for s in plugins if s in self.pipeline.plugins]
             required = [network.name for network in self.pipeline.required]
             self._load([*required, *(name for p in known for name in p.models)], progress)
@@ -119,6 +130,19 @@ class App:
         """Give back the memory that nothing needs while nobody asks anything."""
         memory.return_freed()
         memory.return_code()
+
+    def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
+        """Work on one service's change of embedder alone, with all there is: no server runs.
+
+        Raises ModelUnavailable, with a sentence that says what to run, without the models for it.
+        """
+        self.pipeline.open_embedder(embedder)
+        with self._starting:
+            self._load([self.pipeline.detector.name, embedder], progress)
+        self.reembedder.threads = self.settings.slots or cores()
+        self.reembedder.polite = False
+        self.reembedder.only = service.id
+        self.reembedder.start()
 
     def fetch_optional(self) -> None:
         """Begin to install what is missing for optional attributes, keeping nobody waiting.
@@ -152,6 +176,7 @@ class App:
                 return
             self._closed = True
             self._optional.stop()
+            self.reembedder.stop()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -175,8 +200,36 @@ class App:
         """Tell which required model no run can use; one that was unloaded comes back by itself."""
         if not self._started:
             return "not loaded yet"
-        states = ((network.name, network.state) for network in self.pipeline.required)
+        states = [(network.name, network.state) for network in self.pipeline.required]
+        with suppress(KnownfaceError), self.store.snapshot() as tx:
+            states += [(name, self._state(name)) for name in sorted(tx.embedders())]
         return ", ".join(f"{n} is {s}" for n, s in states if s in ("absent", "failed")) or OK
+
+    def _state(self, embedder: str) -> str:
+        """Tell how a model is that was chosen for a service; it is loaded when that is called."""
+        try:
+            return self.pipeline.open_embedder(embedder).state
+        except ModelUnavailable:
+            return "absent"
+
+    def _refuse_another_embedder(self) -> None:
+        """Raise ConfigurationError where a service would compare what cannot be compared."""
+        usual = self.settings.embedder
+        with self.store.snapshot() as tx:
+            stored = {s: tx.model(s.id) for s in tx.services() if s.embedder is None}
+        strange = {s: model for s, model in stored.items() if model not in (None, usual)}
+        if not strange:
+            return
+        names = ", ".join(f"{s.name} ({s.application})" for s in strange)
+        models = sorted({str(model) for model in strange.values()})
+        first = next(iter(strange))
+        raise ConfigurationError(
+            f"KNOWNFACE_EMBEDDER is {usual}, but these services hold embeddings of "
+            f"{', '.join(models)}, which cannot be compared with its own: {names}. Start with "
+            f"KNOWNFACE_EMBEDDER={models[0]}, or change each of them first, be it now or while the "
+            f"server runs with {models[0]}: knownface reembed {quote(first.name)} "
+            f"--application {quote(first.application)} --model {usual}"
+        )
 
     def _inference(self) -> str:
         """Trust the last run of each required model if it went well, else run them all once."""

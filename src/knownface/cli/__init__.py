@@ -12,6 +12,7 @@ from knownface import __version__
 from knownface.cli.checks import doctor, migrate
 from knownface.cli.models import models
 from knownface.cli.pictures import detect, recognize, verify
+from knownface.cli.reembed import reembed
 from knownface.cli.run import OneLineErrors
 from knownface.cli.serve import serve
 from knownface.cli.service import service
@@ -53,5 +54,5 @@ def main() -> None:
     """Knownface: a self-hosted face recognition server that speaks CompreFace's REST API."""
 
 
-for command in (serve, service, models, recognize, detect, verify, migrate, doctor):
+for command in (serve, service, models, reembed, recognize, detect, verify, migrate, doctor):
     main.add_command(command)

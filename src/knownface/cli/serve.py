@@ -95,6 +95,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             app.rest()
             _greet(settings, listener, app)
             app.fetch_optional()
+            app.reembedder.start()
 
         server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the

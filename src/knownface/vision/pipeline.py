@@ -83,9 +83,8 @@ class Pipeline:
             spec = None
         if spec is None or spec.task != "embedder":
             raise ModelUnavailable(
-                f"The embedder {name}, which this service was changed to, is not known here: "
-                "put its folder into the models folder again, or change the service to another "
-                "with `knownface reembed`."
+                f"There is no embedder {name} here, which the service was changed to: put it into "
+                "the models folder, or change the service to another with `knownface reembed`."
             )
         return spec
 
