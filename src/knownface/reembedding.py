@@ -116,11 +116,13 @@ class Reembedder:
                 tx.release(job.service_id, self._name)
 
     def _work(self, job: Reembedding) -> None:
-        about = {"service": job.service_id, "model": job.model}
-        log.info("changing the embedder of a service", extra=about)
         self._pipeline.open_embedder(job.model).load()
         with self._store.begin() as tx:
             tx.survey(job.service_id, self._name)
+            found = tx.reembedding(job.service_id) or job
+        about = {"service": job.service_id, "model": job.model}
+        counts = {"done": found.done, "total": found.total}
+        log.info("changing the embedder of a service", extra=about | counts)
         last = 0
         with ThreadPoolExecutor(self.threads, thread_name_prefix="reembed") as pool:
             while not self._stopping.is_set():
