@@ -20,7 +20,7 @@ from faces import (
     unit_vectors,
 )
 from knownface.collection import Collections
-from knownface.errors import ConfigurationError, ModelMismatch, ServiceNotFound, Unavailable
+from knownface.errors import ConfigurationError, ServiceNotFound, Unavailable
 from knownface.store import Store, Transaction, Vectors
 from knownface.types import Embedding, Service
 from knownface.vision.catalog import ModelSpec

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,19 @@ from knownface.errors import (
     ModelUnavailable,
     Unavailable,
 )
-from knownface.recognition import Options
-from knownface.reembedding import NO_PHOTOGRAPH
+from knownface.recognition import Options, Recognition
+from knownface.reembedding import NO_PHOTOGRAPH, Reembedder
 from knownface.settings import Settings
 from knownface.store import Store
-from knownface.types import Embedding, Reembedding, ReembeddingState, Service, ServiceType
+from knownface.types import (
+    Embedding,
+    Reembedding,
+    ReembeddingState,
+    Service,
+    ServiceType,
+    Threshold,
+)
+from knownface.vision.catalog import ModelSpec
 
 EMBEDDER, OTHER = tiny_models.EMBEDDER, tiny_models.OTHER_EMBEDDER
 SHORT = "tiny-short"
@@ -79,6 +88,25 @@ def service(app: App) -> Service:
     for number in range(PEOPLE):
         app.recognition.add_example(made, name(number), tiny_models.portrait(number), ANY)
     return made
+
+
+class Overtaken(Recognition):
+    """Recognition as the worker calls it, where things happen before it embeds a picture."""
+
+    calls = 0
+    before: Callable[[int], object]
+
+    def embedding_of(self, data: bytes, model: ModelSpec, options: Options) -> Embedding:
+        self.calls += 1
+        self.before(self.calls)
+        return super().embedding_of(data, model, options)
+
+
+def overtaken(app: App, before: Callable[[int], object]) -> tuple[Reembedder, Overtaken]:
+    """Return a worker of the program that is told of each picture, by its number from 1 on."""
+    recognition = Overtaken(app.pipeline, app.collections, app.store, app.decoder)
+    recognition.before = before
+    return Reembedder(app.store, recognition, app.collections), recognition
 
 
 def name(number: int) -> str:
@@ -152,22 +180,18 @@ def test_embeddings_may_have_another_length(app: App, service: Service) -> None:
 
 def test_what_is_added_and_deleted_meanwhile_is_as_it_has_to_be(app: App, service: Service) -> None:
     added = app.recognition.examples(service, name(0), 0, 1).examples[0]
-    embed, begun = app.recognition.embedding_of, []
 
-    def interfere(*arguments: object) -> Embedding:
-        begun.append(threading.current_thread().name)
-        if len(begun) == 2:
-            app.recognition.embedding_of = embed  # type: ignore[method-assign]  # only once
+    def interfere(number: int) -> None:
+        if number == 2:
             app.recognition.add_example(service, name(9), tiny_models.portrait(9), ANY)
             app.recognition.delete_example(service, added.image_id)
             app.recognition.delete_subject(service, name(5))
             app.recognition.rename_subject(service, name(4), name(44))
-        return embed(*arguments)  # type: ignore[arg-type]  # whatever it was called with
 
     app.accounts.change_embedder(service, OTHER)
-    app.recognition.embedding_of = interfere  # type: ignore[method-assign]  # to come in between
-    app.reembedder.turn()
-    assert len(begun) == 2
+    worker, recognition = overtaken(app, interfere)
+    worker.turn()
+    assert recognition.calls >= 2
     assert change(app, service).state is ReembeddingState.DONE
     assert knows(app, service, 1, 2, 3, 9)
     assert [subject for subject, similarity in seen(app, service, 4) if similarity > 0.9] == [
@@ -234,9 +258,7 @@ def test_examples_without_photograph_or_face_are_kept_aside_and_come_back(
     assert all(similarity < 0.5 for _, similarity in seen(app, changed, 6))
     assert app.recognition.examples(changed, None, 0, 99).total == PEOPLE + 1
     with pytest.raises(ModelMismatch, match="kept aside"):
-        app.recognition.verify_example(
-            changed, hidden.image_id, tiny_models.portrait(6), ANY
-        )
+        app.recognition.verify_example(changed, hidden.image_id, tiny_models.portrait(6), ANY)
     app.recognition.delete_example(changed, pair.image_id)
     assert stored_models(app).count(EMBEDDER) == 2
 
@@ -250,45 +272,29 @@ def test_examples_without_photograph_or_face_are_kept_aside_and_come_back(
 def test_a_change_goes_on_where_it_was_interrupted(
     app: App, service: Service, make_app: MakeApp
 ) -> None:
-    embed, made = app.recognition.embedding_of, []
-
-    def interrupted(*arguments: object) -> Embedding:
-        made.append(1)
-        if len(made) == 6:  # in the second batch: the first is stored
+    def interrupt(number: int) -> None:
+        if number == 6:  # in the second batch: the first is stored
             raise Unavailable
-        return embed(*arguments)  # type: ignore[arg-type]  # whatever it was called with
 
     app.accounts.change_embedder(service, OTHER)
-    app.recognition.embedding_of = interrupted  # type: ignore[method-assign]  # to come in between
+    worker, _ = overtaken(app, interrupt)
     with pytest.raises(Unavailable):
-        app.reembedder.turn()
+        worker.turn()
     assert stored_models(app).count(OTHER) == 4
     assert knows(app, service, *range(PEOPLE))
     second = make_app()
     second.start()
-    counted, again = second.recognition.embedding_of, []
-
-    def count(*arguments: object) -> Embedding:
-        again.append(1)
-        return counted(*arguments)  # type: ignore[arg-type]  # whatever it was called with
-
-    second.recognition.embedding_of = count  # type: ignore[method-assign]  # to count the work
-    second.reembedder.turn()
-    assert len(again) == PEOPLE - 4
+    worker, recognition = overtaken(second, lambda _: None)
+    worker.turn()
+    assert recognition.calls == PEOPLE - 4
     assert change(app, service).state is ReembeddingState.DONE
     assert knows(app, service, *range(PEOPLE))
 
 
 def test_a_cancelled_change_leaves_the_service_as_it_was(app: App, service: Service) -> None:
-    embed = app.recognition.embedding_of
-
-    def cancel(*arguments: object) -> Embedding:
-        app.accounts.cancel_embedder_change(service)
-        return embed(*arguments)  # type: ignore[arg-type]  # whatever it was called with
-
     app.accounts.change_embedder(service, OTHER)
-    app.recognition.embedding_of = cancel  # type: ignore[method-assign]  # to come in between
-    app.reembedder.turn()
+    worker, _ = overtaken(app, lambda _: app.accounts.cancel_embedder_change(service))
+    worker.turn()
     assert change(app, service).state is ReembeddingState.CANCELLED
     app.reembedder.turn()
     assert stored_models(app) == [EMBEDDER] * PEOPLE
@@ -308,9 +314,7 @@ def test_a_change_that_would_lose_everybody_fails(app: App, make_app: MakeApp) -
     assert failed.state is ReembeddingState.FAILED
     assert "Not one example" in str(failed.failure)
     assert knows(app, current(app, service), 1)
-    assert [one.reason for one in app.accounts.embedder_change(service).left_out] == [
-        NO_PHOTOGRAPH
-    ]
+    assert [one.reason for one in app.accounts.embedder_change(service).left_out] == [NO_PHOTOGRAPH]
 
 
 def test_a_model_that_is_not_there_fails_the_change_and_it_can_be_tried_again(
@@ -330,18 +334,15 @@ def test_a_model_that_is_not_there_fails_the_change_and_it_can_be_tried_again(
 def test_a_picture_that_breaks_a_model_costs_only_itself(
     app: App, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    embed, made = app.recognition.embedding_of, []
-    errors: list[Exception] = [ValueError("a number"), ModelUnavailable("no direction")]
+    errors = {1: ModelUnavailable("no direction"), 2: ValueError("a number")}
 
-    def break_two(*arguments: object) -> Embedding:
-        made.append(1)
-        if errors:
-            raise errors.pop()
-        return embed(*arguments)  # type: ignore[arg-type]  # whatever it was called with
+    def fail(number: int) -> None:
+        if number in errors:
+            raise errors[number]
 
-    app.recognition.embedding_of = break_two  # type: ignore[method-assign]  # to break it
     app.accounts.change_embedder(service, OTHER)
-    app.reembedder.turn()
+    worker, _ = overtaken(app, fail)
+    worker.turn()
     aside = app.accounts.embedder_change(service).left_out
     assert [one.reason for one in aside] == [
         "no direction",
@@ -351,23 +352,17 @@ def test_a_picture_that_breaks_a_model_costs_only_itself(
 
 
 def test_a_service_that_is_deleted_ends_its_change(app: App, service: Service) -> None:
-    embed = app.recognition.embedding_of
-
-    def delete(*arguments: object) -> Embedding:
-        made = embed(*arguments)  # type: ignore[arg-type]  # whatever it was called with
-        if app.accounts.services():
+    def delete(number: int) -> None:
+        if number == 1:
             app.accounts.delete_service(service.application, service.name)
-        return made
 
-    app.recognition.embedding_of = delete  # type: ignore[method-assign]  # to come in between
     app.accounts.change_embedder(service, OTHER)
-    app.reembedder.turn()
+    worker, _ = overtaken(app, delete)
+    worker.turn()
     assert stored_models(app) == []
 
 
-def test_another_process_at_work_is_left_alone(
-    app: App, service: Service, make_app: MakeApp
-) -> None:
+def test_another_process_at_work_is_left_alone(app: App, service: Service) -> None:
     app.accounts.change_embedder(service, OTHER)
     with app.store.begin() as tx:
         assert tx.claim(service.id, "another")
@@ -404,10 +399,6 @@ def test_a_service_without_faces_changes_at_once(app: App) -> None:
 def test_a_threshold_as_a_rate_goes_by_the_table_of_the_services_own_model(
     app: App, service: Service
 ) -> None:
-    from dataclasses import replace
-
-    from knownface.types import Threshold
-
     asked = replace(ANY, threshold=Threshold(max_fmr=0.001))
     with pytest.raises(InvalidRequest, match=EMBEDDER):
         app.recognition.recognize(service, tiny_models.portrait(1), asked)

@@ -200,7 +200,7 @@ class App:
         """Tell which required model no run can use; one that was unloaded comes back by itself."""
         if not self._started:
             return "not loaded yet"
-        states = [(network.name, network.state) for network in self.pipeline.required]
+        states: list[tuple[str, str]] = [(n.name, n.state) for n in self.pipeline.required]
         with suppress(KnownfaceError), self.store.snapshot() as tx:
             states += [(name, self._state(name)) for name in sorted(tx.embedders())]
         return ", ".join(f"{n} is {s}" for n, s in states if s in ("absent", "failed")) or OK

@@ -335,9 +335,7 @@ class Recognition:
             image, faces[:1], slugs, embedder=model.name, deadline=options.deadline
         )[0]
 
-    def _stored(
-        self, service: Service, model: ModelSpec, image_id: UUID
-    ) -> tuple[Example, F32]:
+    def _stored(self, service: Service, model: ModelSpec, image_id: UUID) -> tuple[Example, F32]:
         with self._store.snapshot() as tx:
             stored = tx.embedding(service.id, image_id)
         if stored is None:

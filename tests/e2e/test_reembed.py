@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import tiny_models
+from databases import PostgresServer
 from knownface.store import Store
 from owners import Owner, assert_erased, assert_stored
 from sending import RECOGNIZE, SUBJECTS, add
-from databases import PostgresServer
 from servers import (
     SECONDS,
     Server,

@@ -240,9 +240,7 @@ def _service(app: App, application: str, name: str | None) -> Service:
     raise ServiceNotFound(f"{problem}; there are: {names}.")
 
 
-def _view(
-    app: App, asked: Asked, *, embedder: str | None = None, rounded: bool = True
-) -> View:
+def _view(app: App, asked: Asked, *, embedder: str | None = None, rounded: bool = True) -> View:
     from knownface.api.wire import View
 
     rates = app.pipeline.embedder_named(embedder).false_matches

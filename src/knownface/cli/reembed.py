@@ -138,9 +138,7 @@ def _finish(settings: Settings, accounts: Accounts, service: Service, model: str
         raise Failure(change.failure or f"The change to {model} was {change.state.value}.")
 
 
-def _watch(
-    accounts: Accounts, service: Service, tell: Tell, patience: float | None = None
-) -> bool:
+def _watch(accounts: Accounts, service: Service, tell: Tell, patience: float | None = None) -> bool:
     """Wait for the end of the work; False when for that long nobody was found working on it."""
     seen = time.monotonic()
     while True:

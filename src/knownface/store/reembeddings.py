@@ -211,7 +211,7 @@ class Reembeddings(Examples):
             return None
         compared = select(service.c.model).where(service.c.id == service_id).scalar_subquery()
         other = embedding.alias("other")
-        keys = list(
+        keys: list[int] = list(
             self.connection.execute(
                 select(example.c.key)
                 .join(embedding, embedding.c.example_key == example.c.key)
@@ -299,9 +299,7 @@ class Reembeddings(Examples):
                 left_out.c.example_key.in_(of_service), left_out.c.model == model
             )
         )
-        self.connection.execute(
-            delete(reembedding).where(reembedding.c.service_id == service_id)
-        )
+        self.connection.execute(delete(reembedding).where(reembedding.c.service_id == service_id))
         _, examples = self.counts(service_id)
         values = {"state": _RUNNING, "total": examples, "done": 0, "unclean": False}
         self.connection.execute(
@@ -342,9 +340,7 @@ class Reembeddings(Examples):
         held = and_(_held(service_id, worker), reembedding.c.state == _RUNNING)
         return self.connection.execute(select(reembedding.c.model).where(held)).first() is not None
 
-    def _end(
-        self, which: ColumnElement[bool], state: ReembeddingState, **values: object
-    ) -> bool:
+    def _end(self, which: ColumnElement[bool], state: ReembeddingState, **values: object) -> bool:
         return self._update(which, state=state.value, finished_at=self._moment(), **values)
 
     def _update(self, which: ColumnElement[bool], **values: object) -> bool:
@@ -364,9 +360,7 @@ def _held(service_id: int, worker: str) -> ColumnElement[bool]:
 
 
 def _lacking(model: ColumnElement[str]) -> ColumnElement[bool]:
-    embedded = exists().where(
-        embedding.c.example_key == example.c.key, embedding.c.model == model
-    )
+    embedded = exists().where(embedding.c.example_key == example.c.key, embedding.c.model == model)
     given_up = exists().where(left_out.c.example_key == example.c.key, left_out.c.model == model)
     return and_(~embedded, ~given_up)
 

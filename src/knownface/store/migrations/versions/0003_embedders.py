@@ -1,4 +1,4 @@
-"""An embedder for each service, and what changing it needs: embeddings of two models side by side."""
+"""An embedder for each service, and embeddings of two models side by side while that changes."""
 
 from __future__ import annotations
 
