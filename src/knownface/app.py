@@ -214,22 +214,8 @@ class App:
 
     def _refuse_another_embedder(self) -> None:
         """Raise ConfigurationError where a service would compare what cannot be compared."""
-        usual = self.settings.embedder
-        with self.store.snapshot() as tx:
-            stored = {s: tx.model(s.id) for s in tx.services() if s.embedder is None}
-        strange = {s: model for s, model in stored.items() if model not in (None, usual)}
-        if not strange:
-            return
-        names = ", ".join(f"{s.name} ({s.application})" for s in strange)
-        models = sorted({str(model) for model in strange.values()})
-        first = next(iter(strange))
-        raise ConfigurationError(
-            f"KNOWNFACE_EMBEDDER is {usual}, but these services hold embeddings of "
-            f"{', '.join(models)}, which cannot be compared with its own: {names}. Start with "
-            f"KNOWNFACE_EMBEDDER={models[0]}, or change each of them first, be it now or while the "
-            f"server runs with {models[0]}: knownface reembed {quote(first.name)} "
-            f"--application {quote(first.application)} --model {usual}"
-        )
+        if reason := embedder_refusal(self.store, self.settings.embedder):
+            raise ConfigurationError(reason)
 
     def _inference(self) -> str:
         """Trust the last run of each required model if it went well, else run them all once."""
@@ -290,6 +276,28 @@ def _check_runtime(settings: Settings) -> None:
             "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
             "openvino, or set it to auto."
         )
+
+
+def embedder_refusal(store: Store, usual: str) -> str | None:
+    """Say why a server must not start with this embedder, None when it may.
+
+    Services that chose none of their own would compare what cannot be compared.
+    """
+    with store.snapshot() as tx:
+        stored = {s: tx.model(s.id) for s in tx.services() if s.embedder is None}
+    strange = {s: model for s, model in stored.items() if model not in (None, usual)}
+    if not strange:
+        return None
+    names = ", ".join(f"{s.name} ({s.application})" for s in strange)
+    models = sorted({str(model) for model in strange.values()})
+    first = next(iter(strange))
+    return (
+        f"KNOWNFACE_EMBEDDER is {usual}, but these services hold embeddings of "
+        f"{', '.join(models)}, which cannot be compared with its own: {names}. Start with "
+        f"KNOWNFACE_EMBEDDER={models[0]}, or change each of them first, be it now or while the "
+        f"server runs with {models[0]}: knownface reembed {quote(first.name)} "
+        f"--application {quote(first.application)} --model {usual}"
+    )
 
 
 def open_store(settings: Settings) -> Store:

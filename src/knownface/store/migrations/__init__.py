@@ -37,6 +37,14 @@ def migrate(connection: Connection, shown: str) -> None:
     _upgrade(connection, version, shown)
 
 
+def is_current(connection: Connection) -> bool:
+    """Tell whether the tables are those of this version."""
+    if VERSION_TABLE not in inspect(connection).get_table_names():
+        return False
+    version = connection.execute(select(_version.c.version_num)).scalar_one_or_none()
+    return version == HEAD
+
+
 def _upgrade(connection: Connection, version: str | None, shown: str) -> None:
     # Imported here, because a database of this version, the usual case, has no need of it.
     from alembic import command
