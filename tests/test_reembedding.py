@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -448,6 +449,71 @@ def test_the_thread_survives_a_database_that_is_away(
     app.reembedder.start()
     while "changes of embedders wait" not in caplog.text:
         threading.Event().wait(0.01)
+
+
+def test_the_thread_survives_what_nobody_foresaw(
+    app: App, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(number: int) -> None:
+        if number == 1:
+            raise SystemExit
+
+    app.accounts.change_embedder(service, OTHER)
+    worker, _ = overtaken(app, fail)
+    worker.start()
+    try:
+        while change(app, service).state is ReembeddingState.RUNNING:
+            threading.Event().wait(0.01)
+    finally:
+        worker.stop()
+    assert "is tried again" in caplog.text
+
+
+def test_a_worker_that_is_stopped_leaves_the_rest_to_the_next(app: App, service: Service) -> None:
+    app.accounts.change_embedder(service, OTHER)
+    reached = threading.Event()
+
+    def wait(number: int) -> None:
+        if number == 2:
+            reached.set()
+            worker.stopping.wait(30)
+
+    worker, recognition = overtaken(app, wait)
+    worker.start()
+    assert reached.wait(30)
+    worker.stop()
+    assert recognition.calls == 2
+    left = change(app, service)
+    assert (left.state, left.done, left.working) == (ReembeddingState.RUNNING, 2, False)
+    app.reembedder.turn()
+    assert change(app, service).state is ReembeddingState.DONE
+
+
+def test_requests_that_wait_for_a_model_go_first(app: App, service: Service) -> None:
+    app.accounts.change_embedder(service, OTHER)
+    held, release = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        held.set()
+        release.wait(30)
+
+    picture = tiny_models.portrait(1)
+    asking = [
+        threading.Thread(target=lambda: app.recognition.detect(picture, ANY)) for _ in range(3)
+    ]
+    app.scheduler.on_run = hold
+    for one in asking:
+        one.start()
+    assert held.wait(30)
+    while not any(app.scheduler.depth().values()):
+        threading.Event().wait(0.01)
+    began = time.monotonic()
+    worker, recognition = overtaken(app, lambda _: release.set())
+    worker.turn()
+    assert time.monotonic() - began > 0.9, "it did not wait"
+    assert recognition.calls == PEOPLE, "and not for ever"
+    for one in asking:
+        one.join()
 
 
 def test_a_start_with_another_embedder_than_the_stored_one_is_refused(

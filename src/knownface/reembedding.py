@@ -63,17 +63,17 @@ class Reembedder:
         self._collections = collections
         self._name = str(uuid4())
         self._seen: dict[int, str | None] = {}
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()  # set by `stop`
         self._thread = threading.Thread(target=self._live, name="reembed", daemon=True)
 
     def start(self) -> None:
         """Begin to look for work; a second call does nothing."""
-        if not self._thread.is_alive() and not self._stopping.is_set():
+        if not self._thread.is_alive() and not self.stopping.is_set():
             self._thread.start()
 
     def stop(self) -> None:
         """Finish the pictures at hand and leave the rest to whoever comes next."""
-        self._stopping.set()
+        self.stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -84,18 +84,18 @@ class Reembedder:
             chosen = {service.id: service.embedder for service in tx.services()}
         self._forget(chosen)
         for job in jobs:
-            if self.only in (None, job.service_id) and not self._stopping.is_set():
+            if self.only in (None, job.service_id) and not self.stopping.is_set():
                 self._attempt(job)
 
     def _live(self) -> None:
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             try:
                 self.turn()
             except KnownfaceError as error:
                 log.warning("changes of embedders wait", extra={"reason": error.message})
-            except Exception:
+            except BaseException:  # even SystemExit: nobody else would go on
                 log.exception("a change of embedder failed and is tried again")
-            self._stopping.wait(_POLL_SECONDS)
+            self.stopping.wait(_POLL_SECONDS)
 
     def _attempt(self, job: Reembedding) -> None:
         with self._store.begin() as tx:
@@ -125,7 +125,7 @@ class Reembedder:
         log.info("changing the embedder of a service", extra=about | counts)
         last = 0
         with ThreadPoolExecutor(self.threads, thread_name_prefix="reembed") as pool:
-            while not self._stopping.is_set():
+            while not self.stopping.is_set():
                 with self._store.snapshot() as tx:
                     limit = _BATCH * self.threads
                     keys = tx.lacking(job.service_id, job.model, after_key=last, limit=limit)
@@ -150,7 +150,7 @@ class Reembedder:
     def _outcome(self, key: int, model: str) -> Embedding | str | None:
         """Return an example's embedding, or why it gets none; None when the program stops."""
         self._give_way()
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             return None
         with self._store.snapshot() as tx:
             content = tx.content(key)
@@ -174,10 +174,12 @@ class Reembedder:
         with self._store.begin() as tx:
             if not tx.switch(job.service_id, self._name, after_key=last):
                 return False
-        log.info(
-            "changed the embedder of a service",
-            extra={"service": job.service_id, "model": job.model},
-        )
+            ended = tx.reembedding(job.service_id)
+        about = {"service": job.service_id, "model": job.model}
+        if ended and ended.failure:
+            log.error("a change of embedder failed", extra=about | {"reason": ended.failure})
+        else:
+            log.info("changed the embedder of a service", extra=about)
         return True
 
     def _still(self, job: Reembedding) -> bool:
@@ -194,7 +196,7 @@ class Reembedder:
 
     def _clean(self, job: Reembedding) -> None:
         last: int | None = 0
-        while last is not None and not self._stopping.is_set():
+        while last is not None and not self.stopping.is_set():
             with self._store.begin() as tx:
                 last = tx.clean(job.service_id, self._name, after_key=last, limit=_CLEANED)
 
@@ -205,7 +207,7 @@ class Reembedder:
             self.polite
             and any(self._pipeline.scheduler.depth().values())
             and time.monotonic() < until
-            and not self._stopping.is_set()
+            and not self.stopping.is_set()
         ):
             time.sleep(0.01)
 
