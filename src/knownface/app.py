@@ -114,13 +114,11 @@ class App:
         The models of optional attributes are loaded by the first request that asks for one; those
         of `plugins` are required. `progress(stage, done, total)` hears of the installation. A
         second call does nothing. Raises ModelUnavailable, with a sentence that says what to run,
-        when a required one cannot be had, and ConfigurationError where services hold embeddings of
-        another model than they would be compared by.
+        when a required one cannot be had.
         """
         with self._starting:
             if self._started:
                 return
-            self._refuse_another_embedder()
             known = [self.pipeline.plugins[s] for s in plugins if s in self.pipeline.plugins]
             required = [network.name for network in self.pipeline.required]
             self._load([*required, *(name for p in known for name in p.models)], progress)
@@ -130,6 +128,14 @@ class App:
         """Give back the memory that nothing needs while nobody asks anything."""
         memory.return_freed()
         memory.return_code()
+
+    def refuse_another_embedder(self) -> None:
+        """Raise ConfigurationError where a service would compare what cannot be compared.
+
+        For a server: what never searches, or one service alone, has no need to ask.
+        """
+        if reason := embedder_refusal(self.store, self.settings.embedder):
+            raise ConfigurationError(reason)
 
     def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
         """Work on one service's change of embedder alone, with all there is: no server runs.
@@ -201,8 +207,10 @@ class App:
         if not self._started:
             return "not loaded yet"
         states: list[tuple[str, str]] = [(n.name, n.state) for n in self.pipeline.required]
-        with suppress(KnownfaceError), self.store.snapshot() as tx:
-            states += [(name, self._state(name)) for name in sorted(tx.embedders())]
+        with suppress(KnownfaceError):
+            with self.store.snapshot() as tx:
+                chosen = tx.embedders()
+            states += [(name, self._state(name)) for name in sorted(chosen)]
         return ", ".join(f"{n} is {s}" for n, s in states if s in ("absent", "failed")) or OK
 
     def _state(self, embedder: str) -> str:
@@ -211,11 +219,6 @@ class App:
             return self.pipeline.open_embedder(embedder).state
         except ModelUnavailable:
             return "absent"
-
-    def _refuse_another_embedder(self) -> None:
-        """Raise ConfigurationError where a service would compare what cannot be compared."""
-        if reason := embedder_refusal(self.store, self.settings.embedder):
-            raise ConfigurationError(reason)
 
     def _inference(self) -> str:
         """Trust the last run of each required model if it went well, else run them all once."""
