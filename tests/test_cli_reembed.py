@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from knownface.app import App, build
 from knownface.cli import main
 from knownface.recognition import Options
 from knownface.settings import Settings
-from knownface.types import ServiceType, Threshold
+from knownface.types import Reembedding, ReembeddingState, ServiceType, Threshold
 
 EMBEDDER, OTHER = tiny_models.EMBEDDER, tiny_models.OTHER_EMBEDDER
 Run = Callable[..., Result]
@@ -102,6 +104,24 @@ def test_alone_the_command_does_the_work(run: Run) -> None:
         "working": False,
         "failure": None,
     }
+
+
+class Screen(io.TextIOWrapper):
+    """A terminal, to whoever asks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_screen_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stderr", Screen(written, "utf-8", write_through=True))
+    monkeypatch.setenv("TERM", "xterm")
+    begun = Reembedding(1, OTHER, ReembeddingState.RUNNING, 0, 0, working=True, unclean=False)
+    with command._progress() as tell:
+        for done in range(0, 401, 100):
+            tell(replace(begun, done=done, total=400))
+    assert "400/400" in written.getvalue().decode()
 
 
 def test_beside_a_server_the_server_does_it(run: Run, server: App) -> None:

@@ -300,6 +300,7 @@ def test_a_cancelled_change_leaves_the_service_as_it_was(app: App, service: Serv
     app.reembedder.turn()
     assert stored_models(app) == [EMBEDDER] * PEOPLE
     assert not change(app, service).unclean
+    assert app.accounts.embedder_change(service).left_out == []
     assert knows(app, current(app, service), *range(PEOPLE))
     assert not app.accounts.cancel_embedder_change(service)
 

@@ -145,8 +145,9 @@ class Accounts:
         """Return how the model of a service stands."""
         with self._store.snapshot() as tx:
             change, model = tx.reembedding(service.id), tx.model(service.id)
-            running = change is not None and change.state is not ReembeddingState.DONE
-            about = change.model if change and running else model
+            # Of a change that failed the reasons are wanted; one that was cancelled left none.
+            open_ = (ReembeddingState.RUNNING, ReembeddingState.FAILED)
+            about = change.model if change and change.state in open_ else model
             return EmbedderChange(model, change, tx.left_out(service.id, about) if about else [])
 
     def cancel_embedder_change(self, service: Service) -> bool:

@@ -37,6 +37,7 @@ from knownface.types import (
     Threshold,
 )
 from knownface.vision.catalog import ModelSpec
+from knownface.vision.embedders import unit_vectors
 from knownface.vision.pipeline import CALCULATOR, Pipeline, calibration_of
 
 T = TypeVar("T")
@@ -192,7 +193,7 @@ class Recognition:
         """
         least = self._least_similarity(service, options)
         model = self._embedder(service)
-        matrix = _checked_embeddings(model, embeddings)
+        matrix = unit_vectors(model, embeddings)
         matches = self._collections.get(service.id, model).search(
             matrix, options.prediction_count, options.deadline
         )
@@ -203,7 +204,7 @@ class Recognition:
     ) -> list[tuple[int, float]]:
         """Return (position in the input, similarity to the stored example), most similar first."""
         model = self._embedder(service)
-        matrix = _checked_embeddings(model, embeddings)
+        matrix = unit_vectors(model, embeddings)
         return _ranked(model, matrix @ self._stored(service, model, image_id)[1])
 
     def verify_embeddings(
@@ -211,8 +212,8 @@ class Recognition:
     ) -> list[tuple[int, float]]:
         """Return (position in the targets, similarity to the source), most similar first."""
         model = self.pipeline.embedder
-        vector = _checked_embeddings(model, [source])[0]
-        return _ranked(model, _checked_embeddings(model, targets) @ vector)
+        vector = unit_vectors(model, [source])[0]
+        return _ranked(model, unit_vectors(model, targets) @ vector)
 
     # Subjects and examples
 
@@ -402,20 +403,3 @@ def _ranked(model: ModelSpec, cosines: F32) -> list[tuple[int, float]]:
     order = np.argsort(-cosines, kind="stable")
     similarity = calibration_of(model).similarity
     return [(int(i), similarity(float(cosines[i]))) for i in order]
-
-
-def _checked_embeddings(model: ModelSpec, embeddings: Sequence[Sequence[float]]) -> F32:
-    expected = f"An embedding of {model.name} has {model.dimension} finite numbers, not all zero"
-    if any(len(embedding) != model.dimension for embedding in embeddings):
-        wrong = next(len(e) for e in embeddings if len(e) != model.dimension)
-        raise InvalidRequest(f"{expected}; one with {wrong} was sent.")
-    matrix = np.asarray(embeddings, np.float64)
-    if not np.isfinite(matrix).all():
-        raise InvalidRequest(f"{expected}; one holds a value that is not finite.")
-    # Dividing by the largest value first keeps the length of huge and of tiny vectors finite.
-    peaks = np.abs(matrix).max(axis=1, keepdims=True)
-    if not peaks.all():
-        raise InvalidRequest(f"{expected}; one is all zero.")
-    matrix /= peaks
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    return matrix.astype(np.float32)

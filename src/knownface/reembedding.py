@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 NO_PHOTOGRAPH: Final = "No photograph of it is kept"
 
 _POLL_SECONDS: Final = 1.0
+_MOST_SECONDS: Final = 30.0  # between two attempts while everything fails
 _BATCH: Final = 4  # pictures of one thread between two renewals of the claim
 _CLEANED: Final = 500  # old vectors removed in one transaction
 _GIVE_WAY_SECONDS: Final = 1.0  # for one picture, or a busy server would never be done
@@ -84,18 +85,21 @@ class Reembedder:
             chosen = {service.id: service.embedder for service in tx.services()}
         self._forget(chosen)
         for job in jobs:
-            if self.only in (None, job.service_id) and not self.stopping.is_set():
+            mine = self.only in (None, job.service_id) and not job.working
+            if mine and not self.stopping.is_set():
                 self._attempt(job)
 
     def _live(self) -> None:
-        while not self.stopping.is_set():
+        pause = _POLL_SECONDS
+        while not self.stopping.wait(pause):
+            pause = min(2 * pause, _MOST_SECONDS)  # after a failure
             try:
                 self.turn()
+                pause = _POLL_SECONDS
             except KnownfaceError as error:
                 log.warning("changes of embedders wait", extra={"reason": error.message})
             except BaseException:  # even SystemExit: nobody else would go on
                 log.exception("a change of embedder failed and is tried again")
-            self.stopping.wait(_POLL_SECONDS)
 
     def _attempt(self, job: Reembedding) -> None:
         with self._store.begin() as tx:

@@ -235,19 +235,21 @@ def _progress() -> Iterator[Tell]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
-        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
 
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
-        *(TaskProgressColumn(show_speed=True), TimeRemainingColumn()),
+        *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("examples", total=None)
+        task = bars.add_task("examples", total=None, rate="")
 
         def bar(change: Reembedding) -> None:
-            bars.update(task, completed=change.done, total=max(change.done, change.total) or None)
+            total = max(change.done, change.total) or None
+            speed = bars.tasks[0].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            bars.update(task, completed=change.done, total=total, rate=rate)
 
         yield bar
