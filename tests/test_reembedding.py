@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tiny_models
+from faces import OvertakenStore
 from knownface.app import App, build
 from knownface.errors import (
     ConfigurationError,
@@ -303,6 +304,44 @@ def test_a_cancelled_change_leaves_the_service_as_it_was(app: App, service: Serv
     assert app.accounts.embedder_change(service).left_out == []
     assert knows(app, current(app, service), *range(PEOPLE))
     assert not app.accounts.cancel_embedder_change(service)
+
+
+@pytest.mark.parametrize("event", ["addition", "cancellation", "takeover"])
+def test_what_happens_in_the_last_moment_is_noticed(app: App, service: Service, event: str) -> None:
+    """After the last example was embedded, and before the service is switched."""
+    store = OvertakenStore.open(app.settings.database_url)
+    assert isinstance(store, OvertakenStore)
+    store.prepare()
+    recognition = Overtaken(app.pipeline, app.collections, app.store, app.decoder)
+
+    def act() -> None:
+        match event:
+            case "addition":
+                app.recognition.add_example(service, name(7), tiny_models.portrait(7), ANY)
+            case "cancellation":
+                app.accounts.cancel_embedder_change(service)
+            case "takeover":
+                with app.store.begin() as tx:
+                    assert tx.claim(service.id, "another", seconds=-1)
+
+    def arm(number: int) -> None:
+        if number == PEOPLE:
+            store.after = act
+
+    recognition.before = arm
+    app.accounts.change_embedder(service, OTHER)
+    with closing(store):
+        Reembedder(store, recognition, app.collections).turn()
+    now = change(app, service)
+    match event:
+        case "addition":
+            assert (now.state, now.done) == (ReembeddingState.DONE, PEOPLE + 1)
+            assert knows(app, service, *range(PEOPLE), 7)
+        case "cancellation":
+            assert (now.state, now.unclean) == (ReembeddingState.CANCELLED, False)
+            assert stored_models(app) == [EMBEDDER] * PEOPLE
+        case "takeover":
+            assert (now.state, now.working) == (ReembeddingState.RUNNING, True)
 
 
 def test_a_change_that_would_lose_everybody_fails(app: App, make_app: MakeApp) -> None:
