@@ -134,7 +134,7 @@ class App:
 
         For a server: what never searches, or one service alone, has no need to ask.
         """
-        if reason := embedder_refusal(self.store, self.settings.embedder):
+        if reason := embedder_refusal(self.store, self.pipeline.embedder.name):
             raise ConfigurationError(reason)
 
     def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:

@@ -115,6 +115,18 @@ def test_a_database_of_the_first_version_is_upgraded_with_all_it_holds(
     again.close()
 
 
+def test_a_look_changes_nothing(empty_database_url: str) -> None:
+    assert Store.look(empty_database_url) is None
+    Store.open(empty_database_url).close()
+    looking = Store.look(empty_database_url)
+    assert looking is not None
+    with looking.snapshot() as tx:
+        assert tx.services() == []
+    looking.close()
+    with pytest.raises(ConfigurationError):
+        Store.look("mysql://localhost/faces")
+
+
 def test_what_was_written_is_there_when_it_is_opened_again(empty_database_url: str) -> None:
     store = Store.open(empty_database_url)
     service = make_service(store)

@@ -55,7 +55,8 @@ class Pipeline:
         self._max_detect_size = max_detect_size
         self._threshold = det_prob_threshold
         self.embedder: ModelSpec = catalog.spec(embedder)
-        self.plugins: Mapping[str, Plugin] = load_plugins(PluginContext(catalog, self.embedder))
+        self._context = PluginContext(catalog, self.embedder)
+        self.plugins: Mapping[str, Plugin] = load_plugins(self._context)
         names = {detector, *(name for p in self.plugins.values() for name in p.models)}
         self.networks: dict[str, Network] = {
             name: open_network(catalog.spec(name)) for name in sorted(names)
@@ -192,7 +193,7 @@ class Pipeline:
             return self.plugins[CALCULATOR]
         with self._opening:
             if spec.name not in self._calculators:
-                plugin = load_plugin(CALCULATOR, PluginContext(self._catalog, spec))
+                plugin = load_plugin(CALCULATOR, replace(self._context, embedder=spec))
                 network = self._open_network(spec)
                 network.path = self._catalog.path(spec) or network.path
                 self.scheduler.register(network)
