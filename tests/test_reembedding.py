@@ -372,6 +372,29 @@ def test_a_model_that_is_not_there_fails_the_change_and_it_can_be_tried_again(
     assert change(app, service).state is ReembeddingState.DONE
 
 
+def test_a_detector_that_gets_lost_fails_the_change_and_no_example(
+    app: App, service: Service
+) -> None:
+    detector = app.pipeline.networks[tiny_models.DETECTOR]
+    path = detector.path
+
+    def lose(number: int) -> None:
+        if number == 2:
+            detector.path = None
+            detector.unload()
+
+    app.accounts.change_embedder(service, OTHER)
+    worker, _ = overtaken(app, lose)
+    worker.turn()
+    assert change(app, service).state is ReembeddingState.FAILED
+    assert app.accounts.embedder_change(service).left_out == []
+    detector.path = path
+    app.accounts.change_embedder(service, OTHER)
+    worker.turn()
+    assert change(app, service).state is ReembeddingState.DONE
+    assert knows(app, service, *range(PEOPLE))
+
+
 def test_a_picture_that_breaks_a_model_costs_only_itself(
     app: App, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -120,7 +120,7 @@ class Reembedder:
                 tx.release(job.service_id, self._name)
 
     def _work(self, job: Reembedding) -> None:
-        self._pipeline.open_embedder(job.model).load()
+        self._require(job.model)
         with self._store.begin() as tx:
             tx.survey(job.service_id, self._name)
             found = tx.reembedding(job.service_id) or job
@@ -166,13 +166,18 @@ class Reembedder:
         except (InvalidRequest, PayloadTooLarge) as error:
             return error.message
         except ModelUnavailable as error:
-            self._pipeline.open_embedder(model).load()  # if it is not this picture's fault
+            self._require(model)  # or it is not this picture's fault
             return error.message
         except KnownfaceError:
             raise  # too busy, or stopping: it is tried again
         except Exception as error:
             log.exception("an example could not be embedded")
             return f"The models failed on it ({type(error).__name__})"
+
+    def _require(self, model: str) -> None:
+        """Raise ModelUnavailable unless the models that the work needs can be had."""
+        self._pipeline.open_embedder(model).load()
+        self._pipeline.networks[self._pipeline.detector.name].load()
 
     def _switch(self, job: Reembedding, last: int) -> bool:
         with self._store.begin() as tx:
