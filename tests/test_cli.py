@@ -154,7 +154,7 @@ def test_the_list_of_services_holds_no_key(run: Run, app: App) -> None:
     listed = printed(run("service", "list", "--json"))
     assert {one["type"] for one in listed} == {"recognition", "detection", "verification"}
     assert {tuple(one) for one in listed} == {
-        ("application", "name", "type", "similarity_threshold", "max_fmr")
+        ("application", "name", "type", "similarity_threshold", "max_fmr", "embedder")
     }
     text = run("service", "list").stdout
     assert "verification" in text

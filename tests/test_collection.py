@@ -20,7 +20,7 @@ from faces import (
     unit_vectors,
 )
 from knownface.collection import Collections
-from knownface.errors import ConfigurationError, ModelMismatch, ServiceNotFound, Unavailable
+from knownface.errors import ConfigurationError, ServiceNotFound, Unavailable
 from knownface.store import Store, Transaction, Vectors
 from knownface.types import Embedding, Service
 from knownface.vision.catalog import ModelSpec
@@ -390,13 +390,6 @@ def test_a_model_that_makes_no_embeddings_stops_the_start(store: OvertakenStore)
     detector = ModelSpec(name="spy", task="detector", family="spy", file="spy.onnx", input="data")
     with pytest.raises(ConfigurationError, match="spy"):
         Collections(store, detector)
-
-
-def test_only_embeddings_of_the_configured_model_may_be_compared(store: OvertakenStore) -> None:
-    collections = Collections(store, EMBEDDER)
-    collections.require_model(MODEL)
-    with pytest.raises(ModelMismatch, match=rf"portrait.*{MODEL}"):
-        collections.require_model("portrait")
 
 
 def run_all(actions: list[Callable[[], None]]) -> None:

@@ -25,6 +25,8 @@ from onnx_graph import Graph
 
 DETECTOR: Final = "tiny-detector"
 EMBEDDER: Final = "tiny-embedder"
+# Another embedder, whose vectors have the same length and resemble none of the first's.
+OTHER_EMBEDDER: Final = "tiny-other"
 DIMENSION: Final = 128
 # The first so many identities are exactly at right angles to each other, others only nearly.
 ORTHOGONAL: Final = 47
@@ -152,18 +154,33 @@ def write_models(folder: Path, *, fmr: Sequence[tuple[float, float]] = ()) -> No
     """
     given = ['task = "detector"', 'family = "yunet"', 'input = "input"', 'colour = "BGR"']
     write_model(folder, DETECTOR, detector(), given)
+    write_embedder(folder, EMBEDDER, fmr=fmr)
+    for name, (content, lines) in tiny_attributes.models().items():
+        write_model(folder, name, content, lines)
+
+
+def write_embedder(
+    folder: Path,
+    name: str,
+    *,
+    seed: int = 112,
+    dimension: int = DIMENSION,
+    fmr: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Write an embedder's folder; vectors of two seeds, or of two lengths, tell nothing together.
+
+    `fmr` is its table of false match rates, which it has none of otherwise.
+    """
     more = [
         'task = "embedder"',
         'family = "sface"',
         'input = "data"',
         "size = [112, 112]",
-        f"dimension = {DIMENSION}",
+        f"dimension = {dimension}",
         "calibration = { c0 = 1.16, c1 = 6.6 }",
         f"fmr = {[list(row) for row in fmr]}",
     ]
-    write_model(folder, EMBEDDER, embedder(), more)
-    for name, (content, lines) in tiny_attributes.models().items():
-        write_model(folder, name, content, lines)
+    write_model(folder, name, embedder(seed, dimension), more)
 
 
 def write_model(folder: Path, name: str, content: bytes, lines: Sequence[str]) -> None:
@@ -183,8 +200,8 @@ def write_model(folder: Path, name: str, content: bytes, lines: Sequence[str]) -
     (place / "model.toml").write_text("\n".join(known) + "\n", "utf-8")
 
 
-def embedder() -> bytes:
-    """Return the ONNX file of the embedder: `data` [1, 3, 112, 112] to `fc1` [1, 128]."""
+def embedder(seed: int = 112, dimension: int = DIMENSION) -> bytes:
+    """Return the ONNX file of an embedder: `data` [1, 3, 112, 112] to `fc1` [1, dimension]."""
     graph = Graph()
     cells = graph.add("AveragePool", "data", kernel_shape=[14, 14], strides=[14, 14])
     # Weights under which the mark's red and middle grey are 0, if the channels come as RGB.
@@ -192,10 +209,10 @@ def embedder() -> bytes:
     bias = np.array([-1], np.float32)
     levels = graph.add("Conv", cells, graph.constant(weights), graph.constant(bias))
     # Columns at right angles keep the angles between identities as they were painted.
-    basis = np.linalg.qr(np.random.default_rng(112).standard_normal((DIMENSION, 64)))[0]
+    basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, 64)))[0]
     projection = graph.constant(basis.T.astype(np.float32))
     graph.add("MatMul", graph.add("Flatten", levels), projection, output="fc1")
-    return graph.serialize("data", (1, 3, 112, 112), {"fc1": (1, DIMENSION)})
+    return graph.serialize("data", (1, 3, 112, 112), {"fc1": (1, dimension)})
 
 
 def detector(size: tuple[int, int] | None = None) -> bytes:

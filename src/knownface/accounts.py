@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from knownface.errors import (
@@ -20,7 +20,14 @@ from knownface.errors import (
     ServiceNotFound,
 )
 from knownface.store.names import name_key
-from knownface.types import Service, ServiceType, Threshold
+from knownface.types import (
+    LeftOut,
+    Reembedding,
+    ReembeddingState,
+    Service,
+    ServiceType,
+    Threshold,
+)
 
 if TYPE_CHECKING:
     from knownface.store import Store, Transaction
@@ -39,6 +46,18 @@ def key_digest(key: str) -> bytes:
     hash would slow down every request for nothing. The prefix keeps digests of no use elsewhere.
     """
     return hashlib.sha256(_DOMAIN + key.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderChange:
+    """The model of a service's embeddings, its last change, and the examples that got none of it.
+
+    While a change is under way, or after it failed, these are the ones that the new model left out.
+    """
+
+    model: str | None
+    change: Reembedding | None
+    left_out: list[LeftOut]
 
 
 class Accounts:
@@ -102,6 +121,44 @@ class Accounts:
             _refuse_threshold(service.type, threshold)
             tx.set_threshold(service.id, threshold)
         return replace(service, threshold=threshold)
+
+    def change_embedder(self, service: Service, embedder: str) -> bool:
+        """Begin to change the model that tells a service's faces apart; False if it has it.
+
+        InvalidRequest for a service that holds no faces, and during another such change.
+        """
+        if service.type is not ServiceType.RECOGNITION:
+            raise InvalidRequest(
+                f"The {service.type.value} service {service.name} holds no faces: "
+                "only those of a recognition service are re-embedded"
+            )
+        with self._store.begin() as tx:
+            return tx.queue_reembedding(service.id, embedder)
+
+    def reembedding(self, service: Service) -> tuple[Reembedding | None, bool]:
+        """Return the last change of a service's model, and whether somebody works on any at all."""
+        with self._store.snapshot() as tx:
+            others = any(change.working for change in tx.open_reembeddings())
+            return tx.reembedding(service.id), others
+
+    def embedder_change(self, service: Service) -> EmbedderChange:
+        """Return how the model of a service stands."""
+        with self._store.snapshot() as tx:
+            change, model = tx.reembedding(service.id), tx.model(service.id)
+            # Of a change that failed the reasons are wanted; one that was cancelled left none.
+            open_ = (ReembeddingState.RUNNING, ReembeddingState.FAILED)
+            about = change.model if change and change.state in open_ else model
+            return EmbedderChange(model, change, tx.left_out(service.id, about) if about else [])
+
+    def cancel_embedder_change(self, service: Service) -> bool:
+        """Leave a service at its model; False when nothing was under way."""
+        with self._store.begin() as tx:
+            return tx.cancel_reembedding(service.id)
+
+    def without_photograph(self, service: Service) -> int:
+        """Return how many of a service's examples are kept without their photograph."""
+        with self._store.snapshot() as tx:
+            return tx.without_photograph(service.id)
 
     def delete_service(self, application: str, name: str) -> Service:
         """Delete a service with all its subjects, embeddings and photographs."""

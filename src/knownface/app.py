@@ -11,20 +11,23 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final, Self
 
 from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
-from knownface.errors import ConfigurationError, KnownfaceError
+from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.recognition import Recognition
+from knownface.reembedding import Reembedder
 from knownface.settings import Settings
 from knownface.store import Store
+from knownface.types import Service
 from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
@@ -77,6 +80,12 @@ class App:
             self.decoder,
             save_images=settings.save_images_to_db,
         )
+        self.reembedder = Reembedder(
+            store,
+            self.recognition,
+            self.collections,
+            threads=max(1, (settings.slots or cores()) // 2),
+        )
         required = {network.name for network in pipeline.required}
         self._optional = OptionalModels(
             catalog, {name: n for name, n in pipeline.networks.items() if name not in required}
@@ -120,6 +129,27 @@ class App:
         memory.return_freed()
         memory.return_code()
 
+    def refuse_another_embedder(self) -> None:
+        """Raise ConfigurationError where a service would compare what cannot be compared.
+
+        For a server: what never searches, or one service alone, has no need to ask.
+        """
+        if reason := embedder_refusal(self.store, self.pipeline.embedder.name):
+            raise ConfigurationError(reason)
+
+    def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
+        """Work on one service's change of embedder alone, with all there is: no server runs.
+
+        Raises ModelUnavailable, with a sentence that says what to run, without the models for it.
+        """
+        self.pipeline.open_embedder(embedder)
+        with self._starting:
+            self._load([self.pipeline.detector.name, embedder], progress)
+        self.reembedder.threads = self.settings.slots or cores()
+        self.reembedder.polite = False
+        self.reembedder.only = service.id
+        self.reembedder.start()
+
     def fetch_optional(self) -> None:
         """Begin to install what is missing for optional attributes, keeping nobody waiting.
 
@@ -152,6 +182,7 @@ class App:
                 return
             self._closed = True
             self._optional.stop()
+            self.reembedder.stop()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -175,8 +206,19 @@ class App:
         """Tell which required model no run can use; one that was unloaded comes back by itself."""
         if not self._started:
             return "not loaded yet"
-        states = ((network.name, network.state) for network in self.pipeline.required)
+        states: list[tuple[str, str]] = [(n.name, n.state) for n in self.pipeline.required]
+        with suppress(KnownfaceError):
+            with self.store.snapshot() as tx:
+                chosen = tx.embedders()
+            states += [(name, self._state(name)) for name in sorted(chosen)]
         return ", ".join(f"{n} is {s}" for n, s in states if s in ("absent", "failed")) or OK
+
+    def _state(self, embedder: str) -> str:
+        """Tell how a model is that was chosen for a service; it is loaded when that is called."""
+        try:
+            return self.pipeline.open_embedder(embedder).state
+        except ModelUnavailable:
+            return "absent"
 
     def _inference(self) -> str:
         """Trust the last run of each required model if it went well, else run them all once."""
@@ -245,6 +287,28 @@ def _check_runtime(settings: Settings) -> None:
             "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
             "openvino, or set it to auto."
         )
+
+
+def embedder_refusal(store: Store, usual: str) -> str | None:
+    """Say why a server must not start with this embedder, None when it may.
+
+    Services that chose none of their own would compare what cannot be compared.
+    """
+    with store.snapshot() as tx:
+        stored = {s: tx.model(s.id) for s in tx.services() if s.embedder is None}
+    strange = {s: model for s, model in stored.items() if model not in (None, usual)}
+    if not strange:
+        return None
+    names = ", ".join(f"{s.name} ({s.application})" for s in strange)
+    models = sorted({str(model) for model in strange.values()})
+    first = next(iter(strange))
+    return (
+        f"KNOWNFACE_EMBEDDER is {usual}, but these services hold embeddings of "
+        f"{', '.join(models)}, which cannot be compared with its own: {names}. Start with "
+        f"KNOWNFACE_EMBEDDER={models[0]}, or change each of them first, be it now or while the "
+        f"server runs with {models[0]}: knownface reembed {quote(first.name)} "
+        f"--application {quote(first.application)} --model {usual}"
+    )
 
 
 def open_store(settings: Settings) -> Store:

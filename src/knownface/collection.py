@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -118,8 +118,8 @@ class FaceCollection:
     def _emptied_when_gone(self) -> Iterator[None]:
         try:
             yield
-        except ServiceNotFound:
-            self._state = None
+        except (ServiceNotFound, ModelMismatch):
+            self._state = None  # whatever it held, nobody may find it any more
             raise
 
     @staticmethod
@@ -177,8 +177,8 @@ class FaceCollection:
 
         Where a failure cuts this short, the old state stands and the same changes are made again.
         """
-        if others := tx.models(self._service_id) - {self._model}:
-            raise _mixed(min(others), self._model)
+        if (stored := tx.model(self._service_id)) not in (None, self._model):
+            raise mixed(str(stored), self._model)
         changes = None if state is None else tx.changes(self._service_id, state.revision)
         if state is None or changes is None:
             return self._built(tx)
@@ -226,7 +226,10 @@ class FaceCollection:
 
 
 class Collections:
-    """The face collections of all services, each built when it is first searched."""
+    """The face collections of all services, each built when it is first searched.
+
+    While a service changes its model there may be two of it, of which one is about to be emptied.
+    """
 
     def __init__(
         self,
@@ -237,46 +240,50 @@ class Collections:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raise ConfigurationError when there is no such backend or the model is no embedder."""
-        if embedder.dimension is None or embedder.calibration is None:
-            raise ConfigurationError(f"The model {embedder.name} does not make embeddings.")
-        open_index(backend, embedder.dimension)
         self._store = store
-        self._model = embedder.name
-        self._dimension = embedder.dimension
-        self._calibration = embedder.calibration
+        self._embedder = embedder
         self._backend = backend
+        open_index(backend, self._numbers(embedder)[0])
         self._clock = clock
         self._lock = threading.Lock()
-        self._collections: dict[int, FaceCollection] = {}
+        self._collections: dict[tuple[int, str], FaceCollection] = {}
         self._sweep_due = clock() + _SWEEP_SECONDS
 
-    def get(self, service_id: int) -> FaceCollection:
-        """Return a service's collection at once; its first search builds it, delaying no other."""
+    def get(self, service_id: int, embedder: ModelSpec | None = None) -> FaceCollection:
+        """Return a service's collection at once; its first search builds it, delaying no other.
+
+        It is one of embeddings of this model, of the usual one where none is given.
+        """
         self._sweep()
+        embedder = embedder or self._embedder
+        dimension, calibration = self._numbers(embedder)
         with self._lock:
-            collection = self._collections.get(service_id)
+            collection = self._collections.get((service_id, embedder.name))
             if collection is None:
-                collection = self._collections[service_id] = FaceCollection(
+                collection = self._collections[service_id, embedder.name] = FaceCollection(
                     self._store,
                     service_id,
-                    model=self._model,
-                    dimension=self._dimension,
-                    calibration=self._calibration,
+                    model=embedder.name,
+                    dimension=dimension,
+                    calibration=calibration,
                     backend=self._backend,
                 )
             return collection
 
     def refresh(self, service_id: int) -> None:
-        """Bring a service's index up to date if there is one: see FaceCollection.refresh."""
-        with self._lock:
-            collection = self._collections.get(service_id)
-        if collection is not None:
-            collection.refresh()
+        """Bring a service's index up to date if there is one: see FaceCollection.refresh.
+
+        One of a model that the service has left is emptied and forgotten.
+        """
+        for key, collection in self._of(service_id):
+            try:
+                collection.refresh()
+            except ModelMismatch:
+                self._forget([key])
 
     def drop(self, service_id: int) -> None:
         """Forget a service's index; running searches still end well."""
-        with self._lock:
-            self._collections.pop(service_id, None)
+        self._forget([key for key, _ in self._of(service_id)])
 
     def sizes(self) -> dict[int, int]:
         """Return how many faces each index holds, by service; what is not built is left out."""
@@ -284,33 +291,48 @@ class Collections:
             self._sweep()
         with self._lock:
             collections = dict(self._collections)
-        return {service_id: len(faces) for service_id, faces in collections.items() if faces.built}
+        built = {key: len(faces) for key, faces in collections.items() if faces.built}
+        sizes = dict.fromkeys((service_id for service_id, _ in built), 0)
+        for (service_id, _), size in built.items():
+            sizes[service_id] += size
+        return sizes
 
-    def require_model(self, model: str) -> None:
-        """Raise ModelMismatch unless embeddings of this model are what the collections hold."""
-        if model != self._model:
-            raise _mixed(model, self._model)
+    def _of(self, service_id: int) -> list[tuple[tuple[int, str], FaceCollection]]:
+        with self._lock:
+            return [one for one in self._collections.items() if one[0][0] == service_id]
+
+    def _forget(self, keys: Iterable[tuple[int, str]]) -> None:
+        with self._lock:
+            for key in keys:
+                self._collections.pop(key, None)
+
+    @staticmethod
+    def _numbers(embedder: ModelSpec) -> tuple[int, Calibration]:
+        if embedder.dimension is None or embedder.calibration is None:
+            raise ConfigurationError(f"The model {embedder.name} does not make embeddings.")
+        return embedder.dimension, embedder.calibration
 
     def _sweep(self) -> None:
-        """Now and then forget services that another process deleted."""
+        """Now and then forget services that another process deleted or changed the model of."""
         with self._lock:
             if self._clock() < self._sweep_due:
                 return
             self._sweep_due = self._clock() + _SWEEP_SECONDS
             held = set(self._collections)
         with self._store.snapshot() as tx:
-            existing = {service.id for service in tx.services(None)}
-        for service_id in held - existing:
-            self.drop(service_id)
+            usual = self._embedder.name
+            existing = {(one.id, one.embedder or usual) for one in tx.services(None)}
+        self._forget(held - existing)
 
 
 def _same_length(one: Sequence[object], other: Sequence[object]) -> bool:
     return len(one) == len(other)
 
 
-def _mixed(stored: str, configured: str) -> ModelMismatch:
+def mixed(stored: str, configured: str) -> ModelMismatch:
+    """Return the error for embeddings of one model where another is to be compared."""
     return ModelMismatch(
         f"The service holds embeddings of the model {stored}, which cannot be compared with those "
         f"of {configured}, the model that the server runs. Start it with "
-        f"KNOWNFACE_EMBEDDER={stored}, or delete the service's faces and add them again."
+        f"KNOWNFACE_EMBEDDER={stored}, or run `knownface reembed` with --model {configured}."
     )

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import numpy as np
 
-from knownface.collection import Collections
+from knownface.collection import Collections, mixed
 from knownface.errors import (
     ExampleNotFound,
     InvalidRequest,
     KnownfaceError,
+    ModelMismatch,
     NoFaceFound,
     TooManyFaces,
 )
@@ -24,6 +25,7 @@ from knownface.imaging import Decoder, media_type
 from knownface.store import Store, Transaction
 from knownface.types import (
     F32,
+    Embedding,
     Example,
     Face,
     Image,
@@ -34,7 +36,11 @@ from knownface.types import (
     Subject,
     Threshold,
 )
-from knownface.vision.pipeline import CALCULATOR, Pipeline
+from knownface.vision.catalog import ModelSpec
+from knownface.vision.embedders import unit_vectors
+from knownface.vision.pipeline import CALCULATOR, Pipeline, calibration_of
+
+T = TypeVar("T")
 
 MAX_NAME: Final = 255
 
@@ -74,7 +80,11 @@ class Compared:
 
 
 class Recognition:
-    """Every use case of recognition, detection and verification; safe to call from many threads."""
+    """Every use case of recognition, detection and verification; safe to call from many threads.
+
+    Those of a service raise ModelMismatch when its embedder changed since the Service was read;
+    `steadily` makes up for that.
+    """
 
     def __init__(
         self,
@@ -91,6 +101,21 @@ class Recognition:
         self._decoder = decoder
         self._save_images = save_images
 
+    def steadily(self, service: Service, work: Callable[[Service], T]) -> T:
+        """Return what `work` makes of a service, once more where its embedder changed meanwhile.
+
+        So no answer mixes two models, and none fails because of the change.
+        """
+        while True:
+            try:
+                return work(service)
+            except ModelMismatch:
+                with self._store.snapshot() as tx:
+                    current = tx.service(service.id)
+                if current is None or current.embedder == service.embedder:
+                    raise
+                service = current
+
     # Pictures
 
     def recognize(self, service: Service, data: bytes, options: Options) -> list[Recognized]:
@@ -99,8 +124,9 @@ class Recognition:
         Subjects below the threshold, if there is one, are left out.
         """
         least = self._least_similarity(service, options)
-        faces = self._embedded_faces(self._decoder.decode(data), options)
-        matches = self._collections.get(service.id).search(
+        model = self._embedder(service)
+        faces = self._embedded_faces(self._decoder.decode(data), options, model)
+        matches = self._collections.get(service.id, model).search(
             _matrix(faces), options.prediction_count, options.deadline
         )
         return [
@@ -112,9 +138,10 @@ class Recognition:
         self, service: Service, image_id: UUID, data: bytes, options: Options
     ) -> tuple[Example, list[Compared]]:
         """Compare each face of a picture with a stored example (ExampleNotFound)."""
-        faces = self._embedded_faces(self._decoder.decode(data), options)
-        example, vector = self._stored(service, image_id)
-        return example, self._compare(vector, faces)
+        model = self._embedder(service)
+        faces = self._embedded_faces(self._decoder.decode(data), options, model)
+        example, vector = self._stored(service, model, image_id)
+        return example, _compare(model, vector, faces)
 
     def detect(self, data: bytes, options: Options) -> list[Face]:
         """Return the faces of a picture with the attributes asked for."""
@@ -132,21 +159,28 @@ class Recognition:
 
         `limit` is about the target; `limit=1` also takes the largest of several source faces.
         """
-        first = self._single_face(self._decoder.decode(source), options, largest=options.limit == 1)
-        faces = self._embedded_faces(self._decoder.decode(target), options)
-        return first, self._compare(_vector(first), faces)
+        model = self.pipeline.embedder
+        first = self._single_face(
+            self._decoder.decode(source), options, model, largest=options.limit == 1
+        )
+        faces = self._embedded_faces(self._decoder.decode(target), options, model)
+        return first, _compare(model, _vector(first), faces)
 
     def add_example(self, service: Service, subject: str, data: bytes, options: Options) -> Example:
         """File the one face of a picture under a subject, which is created if need be."""
         subject = checked_name(subject)
-        face = self._single_face(
-            self._decoder.decode(data), replace(options, plugins=()), largest=False
-        )
-        if face.embedding is None:
-            raise NoFaceFound
+        embedding = self.embedding_of(data, self._embedder(service), options)
         photograph = Photograph(data, media_type(data)) if self._save_images else None
         with self._store.begin() as tx:
-            return tx.add_example(service.id, subject, face.embedding, photograph)
+            return tx.add_example(service.id, subject, embedding, photograph)
+
+    def embedding_of(self, data: bytes, model: ModelSpec, options: Options) -> Embedding:
+        """Return the embedding of the one face of a picture: what is filed as an example."""
+        options = replace(options, plugins=())
+        face = self._single_face(self._decoder.decode(data), options, model, largest=False)
+        if face.embedding is None:
+            raise NoFaceFound
+        return face.embedding
 
     # Embeddings
 
@@ -158,8 +192,9 @@ class Recognition:
         Subjects below the threshold, if there is one, are left out.
         """
         least = self._least_similarity(service, options)
-        matrix = self._checked_embeddings(embeddings)
-        matches = self._collections.get(service.id).search(
+        model = self._embedder(service)
+        matrix = unit_vectors(model, embeddings)
+        matches = self._collections.get(service.id, model).search(
             matrix, options.prediction_count, options.deadline
         )
         return [_reaching(least, found) for found in matches]
@@ -168,15 +203,17 @@ class Recognition:
         self, service: Service, image_id: UUID, embeddings: Sequence[Sequence[float]]
     ) -> list[tuple[int, float]]:
         """Return (position in the input, similarity to the stored example), most similar first."""
-        matrix = self._checked_embeddings(embeddings)
-        return self._ranked(matrix @ self._stored(service, image_id)[1])
+        model = self._embedder(service)
+        matrix = unit_vectors(model, embeddings)
+        return _ranked(model, matrix @ self._stored(service, model, image_id)[1])
 
     def verify_embeddings(
         self, source: Sequence[float], targets: Sequence[Sequence[float]]
     ) -> list[tuple[int, float]]:
         """Return (position in the targets, similarity to the source), most similar first."""
-        vector = self._checked_embeddings([source])[0]
-        return self._ranked(self._checked_embeddings(targets) @ vector)
+        model = self.pipeline.embedder
+        vector = unit_vectors(model, [source])[0]
+        return _ranked(model, unit_vectors(model, targets) @ vector)
 
     # Subjects and examples
 
@@ -237,15 +274,19 @@ class Recognition:
 
     # Reports
 
-    def versions(self, plugins: Sequence[str], *, calculator: bool) -> dict[str, str]:
+    def versions(
+        self, plugins: Sequence[str], *, calculator: bool, embedder: str | None = None
+    ) -> dict[str, str]:
         """Return `plugins_versions` of a request: the detector and every timed plugin it runs."""
-        return self.pipeline.versions([*([CALCULATOR] if calculator else []), *plugins])
+        return self.pipeline.versions([*([CALCULATOR] if calculator else []), *plugins], embedder)
 
     def consistent(self) -> bool:
-        """Tell whether every stored embedding was made by the embedder in use."""
+        """Tell whether the embeddings of every service were made by the embedder it goes by."""
         with self._store.snapshot() as tx:
-            stored = {model for service in tx.services(None) for model in tx.models(service.id)}
-        return stored <= {self.pipeline.embedder.name}
+            return all(
+                tx.model(service.id) in (None, service.embedder or self.pipeline.embedder.name)
+                for service in tx.services(None)
+            )
 
     # Steps
 
@@ -264,69 +305,46 @@ class Recognition:
         if threshold is None:
             return 0.0
         if threshold.max_fmr is not None:
-            return self.pipeline.embedder.similarity_at(threshold.max_fmr)
+            return self._embedder(service).similarity_at(threshold.max_fmr)
         return threshold.similarity or 0.0
 
-    def _embedded_faces(self, image: Image, options: Options) -> list[Face]:
+    def _embedder(self, service: Service) -> ModelSpec:
+        return self.pipeline.embedder_named(service.embedder)
+
+    def _embedded_faces(self, image: Image, options: Options, model: ModelSpec) -> list[Face]:
         faces = self.pipeline.analyze(
             image,
             plugins=_with_calculator(options.plugins),
             det_prob_threshold=options.det_prob_threshold,
             limit=options.limit,
             detect=options.detect_faces,
+            embedder=model.name,
             deadline=options.deadline,
         )
         return _some(faces)
 
-    def _single_face(self, image: Image, options: Options, *, largest: bool) -> Face:
+    def _single_face(
+        self, image: Image, options: Options, model: ModelSpec, *, largest: bool
+    ) -> Face:
         faces = _some(
             self.pipeline.detect(image, options.det_prob_threshold, deadline=options.deadline)
         )
         if len(faces) > 1 and not largest:
             raise TooManyFaces
         slugs = _with_calculator(options.plugins)
-        return self.pipeline.describe(image, faces[:1], slugs, deadline=options.deadline)[0]
+        return self.pipeline.describe(
+            image, faces[:1], slugs, embedder=model.name, deadline=options.deadline
+        )[0]
 
-    def _stored(self, service: Service, image_id: UUID) -> tuple[Example, F32]:
+    def _stored(self, service: Service, model: ModelSpec, image_id: UUID) -> tuple[Example, F32]:
         with self._store.snapshot() as tx:
             stored = tx.embedding(service.id, image_id)
         if stored is None:
             raise ExampleNotFound("Image Id is incorrect")
         example, embedding = stored
-        self._collections.require_model(embedding.model)
+        if embedding.model != model.name:
+            raise mixed(embedding.model, model.name)
         return example, embedding.vector
-
-    def _compare(self, vector: F32, faces: Sequence[Face]) -> list[Compared]:
-        similarity = self.pipeline.calibration.similarity
-        cosines = _matrix(faces) @ vector
-        return [
-            Compared(face, similarity(float(cosine)))
-            for face, cosine in zip(faces, cosines, strict=True)
-        ]
-
-    def _ranked(self, cosines: F32) -> list[tuple[int, float]]:
-        order = np.argsort(-cosines, kind="stable")
-        similarity = self.pipeline.calibration.similarity
-        return [(int(i), similarity(float(cosines[i]))) for i in order]
-
-    def _checked_embeddings(self, embeddings: Sequence[Sequence[float]]) -> F32:
-        model = self.pipeline.embedder
-        expected = (
-            f"An embedding of {model.name} has {model.dimension} finite numbers, not all zero"
-        )
-        if any(len(embedding) != model.dimension for embedding in embeddings):
-            wrong = next(len(e) for e in embeddings if len(e) != model.dimension)
-            raise InvalidRequest(f"{expected}; one with {wrong} was sent.")
-        matrix = np.asarray(embeddings, np.float64)
-        if not np.isfinite(matrix).all():
-            raise InvalidRequest(f"{expected}; one holds a value that is not finite.")
-        # Dividing by the largest value first keeps the length of huge and of tiny vectors finite.
-        peaks = np.abs(matrix).max(axis=1, keepdims=True)
-        if not peaks.all():
-            raise InvalidRequest(f"{expected}; one is all zero.")
-        matrix /= peaks
-        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-        return matrix.astype(np.float32)
 
 
 def rounded(value: float) -> float:
@@ -370,3 +388,18 @@ def _vector(face: Face) -> F32:
 
 def _matrix(faces: Sequence[Face]) -> F32:
     return np.stack([_vector(face) for face in faces])
+
+
+def _compare(model: ModelSpec, vector: F32, faces: Sequence[Face]) -> list[Compared]:
+    similarity = calibration_of(model).similarity
+    cosines = _matrix(faces) @ vector
+    return [
+        Compared(face, similarity(float(cosine)))
+        for face, cosine in zip(faces, cosines, strict=True)
+    ]
+
+
+def _ranked(model: ModelSpec, cosines: F32) -> list[tuple[int, float]]:
+    order = np.argsort(-cosines, kind="stable")
+    similarity = calibration_of(model).similarity
+    return [(int(i), similarity(float(cosines[i]))) for i in order]

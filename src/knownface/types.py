@@ -185,7 +185,8 @@ class Service:
     """What an API key opens: a face collection, or one stateless use (detection, verification).
 
     Subjects that do not reach the `threshold` of a collection are unknown, unless a request says
-    otherwise; without one the most similar subject is always named.
+    otherwise; without one the most similar subject is always named. `embedder` names the model
+    that tells its faces apart, None where that is the server's.
     """
 
     id: int
@@ -193,6 +194,7 @@ class Service:
     name: str
     type: ServiceType
     threshold: Threshold | None = None
+    embedder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,43 @@ class Example:
     key: int
     image_id: UUID
     subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An example that got no embedding of a model, and why."""
+
+    example: Example
+    reason: str
+
+
+class ReembeddingState(enum.StrEnum):
+    """How a change of embedder stands, in the words of the command line and the database."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reembedding:
+    """A service's way to the embeddings of another model: `done` of `total` examples are through.
+
+    `working` says whether some process is at it; `unclean`, that vectors which nobody compares any
+    more are still to be removed.
+    """
+
+    service_id: int
+    model: str
+    state: ReembeddingState
+    done: int
+    total: int
+    working: bool
+    unclean: bool
+    failure: str | None = None
+    queued_at: datetime | None = None
+    finished_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

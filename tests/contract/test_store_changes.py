@@ -181,11 +181,11 @@ def test_vectors_of_chosen_keys_skip_what_is_not_there(store: Store, service: Se
 
 def test_the_models_of_a_service_are_known(store: Store, service: Service) -> None:
     with store.snapshot() as tx:
-        assert tx.models(service.id) == set()
+        assert tx.model(service.id) is None
     add(store, service, "Ada", 1)
     add(store, service, "Grace", 2)
     with store.snapshot() as tx:
-        assert tx.models(service.id) == {"tiny"}
+        assert tx.model(service.id) == "tiny"
 
 
 def test_a_write_that_finds_nothing_to_do_changes_no_index(store: Store, service: Service) -> None:

@@ -84,6 +84,63 @@ def test_a_deleted_face_is_in_no_file(
     assert found(folder, marks(1, length)) == set()
 
 
+@pytest.mark.parametrize("way", ["example", "subject", "subjects", "service"])
+@pytest.mark.parametrize("switched", [False, True])
+def test_a_face_deleted_while_its_service_changes_its_model_is_in_no_file(
+    store: Store, service: Service, folder: Path, way: str, switched: bool
+) -> None:
+    """Neither the embedding that is compared nor the one that waits, or is left over."""
+    add(store, service, 1, 900)
+    vectors = [face(n, dimension=128, model=m) for n, m in ((1, "tiny"), (2, "x" * 300))]
+    pieces = {f"vector of {one.model}": one.vector.tobytes()[-24:] for one in vectors}
+    with store.begin() as tx:
+        tx.queue_reembedding(service.id, vectors[1].model)
+        tx.claim(service.id, "worker")
+        (key,) = tx.lacking(service.id, vectors[1].model)
+        tx.record(service.id, "worker", {key: vectors[1]}, {})
+        assert not switched or tx.switch(service.id, "worker", after_key=0)
+    assert len(found(folder, pieces)) >= 2
+    with store.begin() as tx:
+        example = tx.examples(service.id, subject=None, page=0, size=1).examples[0]
+        match way:
+            case "example":
+                tx.delete_examples(service.id, [example.image_id])
+            case "subject":
+                tx.delete_subject(service.id, "Ada")
+            case "subjects":
+                tx.delete_subjects(service.id)
+            case "service":
+                tx.delete_service(service.id)
+    assert found(folder, pieces | marks(1, 900)) == set()
+
+
+def test_what_a_change_of_model_leaves_over_is_in_no_file_when_it_is_cleaned(
+    store: Store, service: Service, folder: Path
+) -> None:
+    for number in range(1, 60):
+        add(store, service, number, 30)
+    new = {number: face(1000 + number, dimension=128, model="new") for number in range(1, 60)}
+    with store.begin() as tx:
+        tx.queue_reembedding(service.id, "new")
+        tx.claim(service.id, "worker")
+    for some in (range(1, 30), range(30, 60)):
+        with store.begin() as tx:
+            keys = tx.lacking(service.id, "new", limit=len(some))
+            tx.record(
+                service.id, "worker", {k: new[n] for k, n in zip(keys, some, strict=True)}, {}
+            )
+    with store.begin() as tx:
+        assert tx.switch(service.id, "worker", after_key=0)
+    last: int | None = 0
+    while last is not None:
+        with store.begin() as tx:
+            last = tx.clean(service.id, "worker", after_key=last, limit=7)
+    content = b"".join(path.read_bytes() for path in folder.iterdir())
+    old = [face(number, dimension=128).vector.tobytes() for number in range(1, 60)]
+    assert [vector for vector in old if vector[:24] in content or vector[-24:] in content] == []
+    assert all(one.vector.tobytes()[-24:] in content for one in new.values())
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_copy_is_left_by_the_moving_of_rows(
     store: Store, service: Service, folder: Path, seed: int

@@ -99,6 +99,9 @@ def test_a_database_of_the_first_version_is_upgraded_with_all_it_holds(
         stored = tx.embedding(service.id, UUID(int=7))
         assert stored is not None
         assert (stored[0].subject, stored[1].vector.tolist()) == ("Ada", face(1).vector.tolist())
+        assert stored[1].model == tx.model(service.id) == "tiny"
+        assert len(tx.vectors(service.id)) == 1
+        tx.add_example(service.id, "Bob", face(2), None)
         tx.set_threshold(service.id, Threshold(max_fmr=1e-4))
         context = MigrationContext.configure(
             tx.connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
@@ -110,6 +113,18 @@ def test_a_database_of_the_first_version_is_upgraded_with_all_it_holds(
         (service,) = tx.services()
         assert service.threshold == Threshold(max_fmr=1e-4)
     again.close()
+
+
+def test_a_look_changes_nothing(empty_database_url: str) -> None:
+    assert Store.look(empty_database_url) is None
+    Store.open(empty_database_url).close()
+    looking = Store.look(empty_database_url)
+    assert looking is not None
+    with looking.snapshot() as tx:
+        assert tx.services() == []
+    looking.close()
+    with pytest.raises(ConfigurationError):
+        Store.look("mysql://localhost/faces")
 
 
 def test_what_was_written_is_there_when_it_is_opened_again(empty_database_url: str) -> None:

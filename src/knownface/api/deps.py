@@ -100,6 +100,13 @@ class Turn:
         """Run blocking code in a thread of the bounded pool."""
         return await self.pool.run(call, self.deadline)
 
+    async def use_with(self, service: Service, call: Callable[[Service], T]) -> T:
+        """Run blocking code about a service in a thread of the bounded pool.
+
+        It runs once more when the service's embedder changes meanwhile.
+        """
+        return await self.use(lambda: self.app.recognition.steadily(service, call))
+
     async def look(self, call: Callable[[], T]) -> T:
         """Run a look at the program's health in a thread of its own, however busy the pool is."""
         return await anyio.to_thread.run_sync(call)
@@ -283,19 +290,25 @@ class Asked:
         )
         return replace(self, options=options, image_id=parameters.flag("image_id", default=False))
 
-    def view(self, app: App, *, round_probability: bool = True) -> View:
+    def view(
+        self, app: App, *, embedder: str | None = None, round_probability: bool = True
+    ) -> View:
         """Return how the answer is to be shown."""
         return View(
             app.pipeline.plugins,
             self.options.plugins,
             self.status,
             round_probability,
-            app.pipeline.embedder.false_matches,
+            app.pipeline.embedder_named(embedder).false_matches,
             self.image_id,
         )
 
-    def versions(self, app: App, *, calculator: bool = True) -> dict[str, str] | None:
+    def versions(
+        self, app: App, *, embedder: str | None = None, calculator: bool = True
+    ) -> dict[str, str] | None:
         """Return `plugins_versions`, None when they were not asked for."""
         if not self.status:
             return None
-        return app.recognition.versions(self.options.plugins, calculator=calculator)
+        return app.recognition.versions(
+            self.options.plugins, calculator=calculator, embedder=embedder
+        )

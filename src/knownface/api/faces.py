@@ -17,7 +17,7 @@ from knownface.api.deps import ImageId, OnePicture, RecognitionService, TurnDep,
 from knownface.app import App
 from knownface.errors import InvalidRequest
 from knownface.recognition import Options, checked_name
-from knownface.types import Example, Photograph, ServiceType
+from knownface.types import Example, Photograph, Service, ServiceType
 
 DEFAULT_SIZE: Final = 20
 LARGEST_SIZE: Final = 2000
@@ -33,11 +33,11 @@ async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePictu
     threshold = sent.parameters.probability("det_prob_threshold")
     options = Options(det_prob_threshold=threshold, deadline=turn.deadline)
 
-    def add() -> Example:
+    def add(service: Service) -> Example:
         name = checked_name(subject)  # before the picture is so much as looked at
         return turn.app.recognition.add_example(service, name, sent.picture("file"), options)
 
-    added = await turn.use(add)
+    added = await turn.use_with(service, add)
     # Clients compare the answer with what they sent; lists show the spelling that is stored.
     return json_answer(wire.example(replace(added, subject=subject)), 201)
 

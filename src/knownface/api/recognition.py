@@ -11,6 +11,7 @@ from knownface.api import openapi, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embeddings_of, fields_of
 from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep
+from knownface.types import Service
 
 router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
 
@@ -20,13 +21,15 @@ async def recognize(turn: TurnDep, service: RecognitionService, sent: OnePicture
     """Find the faces in a picture and the subjects that each resembles most."""
     asked = Asked.of_recognition(sent.parameters, turn.deadline)
 
-    def work() -> Response:
+    def work(service: Service) -> Response:
         app = turn.app
         found = app.recognition.recognize(service, sent.picture("file"), asked.options)
-        document = wire.recognition(found, asked.view(app), asked.versions(app))
+        model = service.embedder
+        view, versions = asked.view(app, embedder=model), asked.versions(app, embedder=model)
+        document = wire.recognition(found, view, versions)
         return turn.answer_faces(document, len(found))
 
-    return await turn.use(work)
+    return await turn.use_with(service, work)
 
 
 @router.post("/faces/{image_id}/verify", **openapi.VERIFY_EXAMPLE)
@@ -36,13 +39,15 @@ async def verify_example(
     """Compare each face in a picture with one example."""
     asked = Asked.of(sent.parameters, turn.deadline)
 
-    def work() -> Response:
+    def work(service: Service) -> Response:
         app, picture = turn.app, sent.picture("file")
         example, found = app.recognition.verify_example(service, image_id, picture, asked.options)
-        document = wire.example_verification(example, found, asked.view(app), asked.versions(app))
+        model = service.embedder
+        view, versions = asked.view(app, embedder=model), asked.versions(app, embedder=model)
+        document = wire.example_verification(example, found, view, versions)
         return turn.answer_faces(document, len(found))
 
-    return await turn.use(work)
+    return await turn.use_with(service, work)
 
 
 @router.post("/embeddings/recognize", **openapi.RECOGNIZE_EMBEDDINGS)
@@ -51,13 +56,14 @@ async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Re
     document = await turn.json()
     asked = Asked.of_embeddings(turn.query, turn.deadline, search=True)
 
-    def work() -> Response:
+    def work(service: Service) -> Response:
         app = turn.app
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
         matches = app.recognition.recognize_embeddings(service, sent, asked.options)
-        return json_answer(wire.recognized_embeddings(sent, matches, asked.view(app)))
+        view = asked.view(app, embedder=service.embedder)
+        return json_answer(wire.recognized_embeddings(sent, matches, view))
 
-    return await turn.use(work)
+    return await turn.use_with(service, work)
 
 
 @router.post("/embeddings/faces/{image_id}/verify", **openapi.VERIFY_EMBEDDINGS_WITH_EXAMPLE)
@@ -68,10 +74,11 @@ async def verify_embeddings_with_example(
     document = await turn.json()
     asked = Asked.of_embeddings(turn.query, turn.deadline)
 
-    def work() -> Response:
+    def work(service: Service) -> Response:
         app = turn.app
         sent = embeddings_of(fields_of(document).get("embeddings"), "embeddings")
         ranked = app.recognition.verify_embeddings_with_example(service, image_id, sent)
-        return json_answer(wire.verified_embeddings(sent, ranked, asked.view(app)))
+        view = asked.view(app, embedder=service.embedder)
+        return json_answer(wire.verified_embeddings(sent, ranked, view))
 
-    return await turn.use(work)
+    return await turn.use_with(service, work)

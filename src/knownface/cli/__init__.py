@@ -6,6 +6,8 @@ mistakes are answered at once.
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from knownface import __version__
@@ -14,6 +16,7 @@ from knownface.cli.checks import doctor, migrate
 from knownface.cli.evaluate import evaluate
 from knownface.cli.models import models
 from knownface.cli.pictures import detect, recognize, verify
+from knownface.cli.reembed import reembed
 from knownface.cli.run import OneLineErrors
 from knownface.cli.serve import serve
 from knownface.cli.service import service
@@ -58,7 +61,19 @@ def main() -> None:
     """Knownface: a self-hosted face recognition server that speaks CompreFace's REST API."""
 
 
-for command in (serve, service, models, recognize, detect, verify, evaluate, migrate, doctor):
+COMMANDS: Final = (
+    serve,
+    service,
+    models,
+    reembed,
+    recognize,
+    detect,
+    verify,
+    evaluate,
+    migrate,
+    doctor,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 for command in (detection, mask, age_gender, pose):

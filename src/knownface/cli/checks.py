@@ -73,7 +73,7 @@ def doctor(settings: Settings, as_json: bool) -> None:
     """
     findings = [
         finding
-        for look in (_environment, _sources, _data, _models, _database)
+        for look in (_environment, _sources, _data, _models, _database, _embedders)
         for finding in look(settings)
     ]
     wrong = [finding for finding in findings if finding.advice]
@@ -194,3 +194,33 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding("database", f"{database.url_without_password} answers")
     except KnownfaceError as error:
         yield Finding("database", "cannot be used", error.message)
+
+
+def _embedders(settings: Settings) -> Iterator[Finding]:
+    """Look at the models that services go by, once there are services."""
+    from knownface.app import embedder_refusal
+    from knownface.store import Store
+    from knownface.vision.catalog import Catalog
+
+    path = settings.database_url.removeprefix("sqlite:///")
+    if path != settings.database_url and not Path(path).exists():
+        return
+    try:
+        store = Store.look(settings.database_url, busy_timeout=SECONDS_TO_ANSWER)
+        if store is None:  # of another version: a start brings it to this one
+            return
+        with closing(store):
+            catalog = Catalog.load(settings.models_dir)
+            usual = catalog.pick(settings.embedder, "embedder").name
+            refusal = embedder_refusal(store, usual)
+            with store.snapshot() as tx:
+                chosen = sorted(tx.embedders() - {usual})
+    except KnownfaceError:
+        return  # said already
+    if refusal:
+        yield Finding("services", "hold embeddings of another model", refusal)
+    known = {spec.name: spec for spec in catalog.specs() if spec.task == "embedder"}
+    for name in chosen:
+        state = catalog.state(known[name]) if name in known else "unknown"
+        advice = "" if state == "installed" else f"Install the model {name}: services go by it."
+        yield Finding(f"embedder {name} of services", state, advice)

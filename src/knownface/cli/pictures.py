@@ -132,10 +132,14 @@ def recognize(
             if threshold is not None:
                 options = replace(options, threshold=Threshold(threshold))
 
-        def answer(data: bytes) -> Answer:
+        def answered(service: Service, data: bytes) -> Answer:
             found = app.recognition.recognize(service, data, options)
-            document = wire.recognition(found, _view(app, common), _versions(app, common))
-            return Answer(document, *_recognized(found, least))
+            view = _view(app, common, embedder=service.embedder)
+            versions = _versions(app, common, embedder=service.embedder)
+            return Answer(wire.recognition(found, view, versions), *_recognized(found, least))
+
+        def answer(data: bytes) -> Answer:
+            return app.recognition.steadily(service, lambda current: answered(current, data))
 
         columns = ("file", "face", "probability", "subject", "similarity", "verdict")
         _each(app, files, common, columns, answer)
@@ -236,16 +240,20 @@ def _service(app: App, application: str, name: str | None) -> Service:
     raise ServiceNotFound(f"{problem}; there are: {names}.")
 
 
-def _view(app: App, asked: Asked, *, rounded: bool = True) -> View:
+def _view(app: App, asked: Asked, *, embedder: str | None = None, rounded: bool = True) -> View:
     from knownface.api.wire import View
 
-    rates = app.pipeline.embedder.false_matches
+    rates = app.pipeline.embedder_named(embedder).false_matches
     return View(app.pipeline.plugins, asked.options().plugins, asked.status, rounded, rates)
 
 
-def _versions(app: App, asked: Asked, *, calculator: bool = True) -> dict[str, str] | None:
+def _versions(
+    app: App, asked: Asked, *, embedder: str | None = None, calculator: bool = True
+) -> dict[str, str] | None:
+    if not asked.status:
+        return None
     plugins = asked.options().plugins
-    return app.recognition.versions(plugins, calculator=calculator) if asked.status else None
+    return app.recognition.versions(plugins, calculator=calculator, embedder=embedder)
 
 
 def _each(

@@ -70,6 +70,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     gc.disable()  # what the start makes stays: looking through it again and again is lost time
     app = build(settings)
     try:
+        app.refuse_another_embedder()
         # Reading and warming the models leaves the interpreter free to import the HTTP server.
         threading.Thread(target=import_module, args=(HTTP_SERVER,), daemon=True).start()
         with output.progress() as progress:
@@ -95,6 +96,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             app.rest()
             _greet(settings, listener, app)
             app.fetch_optional()
+            app.reembedder.start()
 
         server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the

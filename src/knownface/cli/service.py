@@ -136,8 +136,9 @@ def update(
     given = (similarity_threshold is not None, max_fmr is not None, no_threshold)
     if sum(given) != 1:
         raise click.UsageError("Give one of --similarity-threshold, --max-fmr and --no-threshold.")
-    threshold = _threshold(settings, similarity_threshold, max_fmr)
     with _accounts(settings) as accounts:
+        embedder = accounts.service(application, name).embedder
+        threshold = _threshold(settings, similarity_threshold, max_fmr, embedder)
         changed = accounts.set_threshold(application, name, threshold)
     if as_json:
         output.json(_document(changed))
@@ -188,9 +189,12 @@ def _accounts(settings: Settings) -> Iterator[Accounts]:
 
 
 def _threshold(
-    settings: Settings, similarity: float | None, max_fmr: float | None
+    settings: Settings,
+    similarity: float | None,
+    max_fmr: float | None,
+    embedder: str | None = None,
 ) -> Threshold | None:
-    """Return the threshold asked for, which the model in use has to know the meaning of."""
+    """Return the threshold asked for, which the embedder has to know the meaning of."""
     if similarity is None and max_fmr is None:
         return None
     try:
@@ -201,7 +205,8 @@ def _threshold(
         from knownface.vision.catalog import Catalog
 
         catalog = Catalog.load(settings.models_dir)
-        catalog.pick(settings.embedder, "embedder").similarity_at(threshold.max_fmr)
+        chosen = catalog.pick(embedder or settings.embedder, "embedder")
+        chosen.similarity_at(threshold.max_fmr)
     return threshold
 
 
@@ -209,8 +214,14 @@ def _print(services: Sequence[Service], as_json: bool) -> None:
     if as_json:
         output.json([_document(one) for one in services])
         return
-    rows = [(one.application, one.name, one.type.value, _shown(one.threshold)) for one in services]
-    output.table(("application", "service", "type", "threshold"), rows)
+    rows = [
+        (
+            *(one.application, one.name, one.type.value, _shown(one.threshold)),
+            one.embedder or "of the server",
+        )
+        for one in services
+    ]
+    output.table(("application", "service", "type", "threshold", "embedder"), rows)
 
 
 def _document(service: Service) -> dict[str, object]:
@@ -221,6 +232,7 @@ def _document(service: Service) -> dict[str, object]:
         "type": service.type.value,
         "similarity_threshold": threshold and threshold.similarity,
         "max_fmr": threshold and threshold.max_fmr,
+        "embedder": service.embedder,
     }
 
 

@@ -137,6 +137,13 @@ class ChangeLog(Queries):
         self.connection.execute(delete(change).where(change.c.service_id == service_id))
         self._note(service_id, revision, "clear", [0])
 
+    def _forget_changes(self, service_id: int, revision: int) -> None:
+        """Make every index that is older than this revision be built anew."""
+        self.connection.execute(delete(change).where(change.c.service_id == service_id))
+        self.connection.execute(
+            update(service).where(service.c.id == service_id).values(log_floor=revision)
+        )
+
     def _prune(self, service_id: int) -> None:
         """Keep about the newest notes of the service; whoever asks further back is told None."""
         oldest = self.connection.execute(

@@ -7,13 +7,13 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import Row, Select, delete, exists, func, insert, select
+from sqlalchemy import Row, Select, and_, delete, exists, func, insert, select, update
 
 from knownface.errors import ModelMismatch
 from knownface.store.erasure import padding
 from knownface.store.queries import chunks, now
 from knownface.store.subjects import Subjects
-from knownface.store.tables import embedding, example, photograph, subject
+from knownface.store.tables import embedding, example, photograph, service, subject
 from knownface.store.vectors import VECTOR
 from knownface.types import Embedding, Example, Page, Photograph
 
@@ -40,7 +40,7 @@ class Examples(Subjects):
         ModelMismatch when the service holds embeddings of another model or of another length.
         """
         revision = self._next_revision(service_id)
-        self._refuse_other_model(service_id, face)
+        self._refuse_other_model(service_id, face.model, len(face.vector))
         owner = self.subject(service_id, subject_name)
         if owner is None:
             owner = self._insert_subject(service_id, subject_name)
@@ -51,7 +51,6 @@ class Examples(Subjects):
                 image_id=image_id,
                 service_id=service_id,
                 subject_id=owner.id,
-                model=face.model,
                 created_at=now(),
             )
             .returning(example.c.key)
@@ -88,13 +87,29 @@ class Examples(Subjects):
         return None if row is None else _example(row)
 
     def embedding(self, service_id: int, image_id: UUID) -> tuple[Example, Embedding] | None:
-        """The example of that id with its embedding, unless it is another service's."""
-        statement = _examples.add_columns(example.c.model, embedding.c.vector).join(
-            embedding, embedding.c.example_key == example.c.key
+        """The example of that id with its embedding, unless it is another service's.
+
+        ModelMismatch when the service's model gave it none.
+        """
+        statement = (
+            _examples.add_columns(service.c.model, embedding.c.vector)
+            .join(service, service.c.id == example.c.service_id)
+            .outerjoin(
+                embedding,
+                and_(
+                    embedding.c.example_key == example.c.key,
+                    embedding.c.model == service.c.model,
+                ),
+            )
         )
         row = self.connection.execute(_of(statement, service_id, image_id)).one_or_none()
         if row is None:
             return None
+        if row.vector is None:
+            raise ModelMismatch(
+                f"The example {image_id} is kept aside: it has no embedding of the model "
+                f"{row.model}, which its service changed to. Delete it and add it again."
+            )
         vector = np.frombuffer(bytearray(row.vector), VECTOR).astype(np.float32, copy=False)
         return _example(row), Embedding(vector, row.model)
 
@@ -160,31 +175,43 @@ class Examples(Subjects):
                 found[row.image_id] = _Found(_example(row), row.subject_id)
         return [found[image_id] for image_id in image_ids if image_id in found]
 
-    def _refuse_other_model(self, service_id: int, face: Embedding) -> None:
-        # One example speaks for all: none of another model ever got in.
+    def _refuse_other_model(self, service_id: int, model: str, length: int) -> None:
+        """Raise ModelMismatch unless embeddings of this model and length are what is compared."""
         row = self.connection.execute(
-            select(example.c.model, func.length(embedding.c.vector).label("bytes"))
+            select(service.c.embedder, service.c.model).where(service.c.id == service_id)
+        ).one()
+        one_vector = (
+            select(func.length(embedding.c.vector))
             .join_from(example, embedding)
-            .where(example.c.service_id == service_id)
+            .where(example.c.service_id == service_id, embedding.c.model == row.model)
             .order_by(example.c.key)
             .limit(1)
-        ).one_or_none()
-        if row is None:
+        )
+        stored: int | None = self.connection.execute(one_vector).scalar_one_or_none()
+        numbers = length if stored is None else stored // VECTOR.itemsize
+        if (row.model, numbers) == (model, length):
             return
-        stored, length = row.model, row.bytes // VECTOR.itemsize
-        if (stored, length) != (face.model, len(face.vector)):
-            raise ModelMismatch(
-                f"This service holds embeddings of the model {stored} ({length} numbers); "
-                f"one of the model {face.model} ({len(face.vector)} numbers) cannot join them."
+        if row.embedder is None and stored is None:
+            self.connection.execute(
+                update(service).where(service.c.id == service_id).values(model=model)
             )
+            return
+        raise ModelMismatch(
+            f"This service holds embeddings of the model {row.model} ({numbers} numbers); "
+            f"one of the model {model} ({length} numbers) cannot join them."
+        )
+
+    def _embedding_row(self, key: int, face: Embedding) -> dict[str, object]:
+        vector = np.ascontiguousarray(face.vector, VECTOR).tobytes()
+        return {
+            "example_key": key,
+            "model": face.model,
+            "padding": padding(self.connection, len(vector)),
+            "vector": vector,
+        }
 
     def _insert_bytes(self, key: int, face: Embedding, picture: Photograph | None) -> None:
-        vector = np.ascontiguousarray(face.vector, VECTOR).tobytes()
-        self.connection.execute(
-            insert(embedding).values(
-                example_key=key, padding=padding(self.connection, len(vector)), vector=vector
-            )
-        )
+        self.connection.execute(insert(embedding).values(self._embedding_row(key, face)))
         if picture is not None:
             self.connection.execute(
                 insert(photograph).values(

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from knownface.store.engines import Database, open_database
-from knownface.store.examples import Examples
-from knownface.store.migrations import migrate
+from knownface.store.migrations import is_current, migrate
+from knownface.store.reembeddings import Reembeddings
 from knownface.store.tenants import Tenants
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Tenants, Examples, IndexFeed):
+class Transaction(Tenants, Reembeddings, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 
@@ -48,6 +48,23 @@ class Store:
         # A process that was killed may have left what it had erased.
         database.erased()
         return cls(database, change_log)
+
+    @classmethod
+    def look(cls, url: str, *, busy_timeout: float = 10) -> Store | None:
+        """Open a database without bringing it to this version; None where that would be needed.
+
+        ConfigurationError as from `open`.
+        """
+        database = open_database(url, busy_timeout)
+        try:
+            with database.snapshot() as connection:
+                if is_current(connection):
+                    return cls(database, 0)
+        except BaseException:
+            database.close()
+            raise
+        database.close()
+        return None
 
     @property
     def url_without_password(self) -> str:

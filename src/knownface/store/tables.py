@@ -3,7 +3,9 @@ the two.
 
     application ─┬─ service ─┬─ api_key
                              ├─ subject ─── example ─┬─ embedding
+                             │                       ├─ left_out
                              │                       └─ photograph
+                             ├─ reembedding
                              └─ change
 
 Everything hangs on its parent by a foreign key that cascades, so that deleting a row erases all
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -100,6 +103,10 @@ service = Table(
     # From when on a face is a subject's: at most one of them is set.
     Column("similarity_threshold", Double),
     Column("max_fmr", Double),
+    # The embedder that was chosen for this service; without one it goes by the server's.
+    Column("embedder", Text),
+    # The model whose embeddings are compared; those of others wait, or are left over.
+    Column("model", Text),
     UniqueConstraint("application_id", "name_key"),
     CheckConstraint("type IN ('recognition', 'detection', 'verification')", name="type"),
     sqlite_autoincrement=True,
@@ -135,7 +142,6 @@ example = Table(
     Column("image_id", Uuid, nullable=False, unique=True),
     Column("service_id", Id, ForeignKey("service.id", ondelete="CASCADE"), nullable=False),
     Column("subject_id", Id, ForeignKey("subject.id", ondelete="CASCADE"), nullable=False),
-    Column("model", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Index(None, "service_id", "key"),
     Index(None, "subject_id", "key"),
@@ -154,8 +160,25 @@ embedding = Table(
         primary_key=True,
         autoincrement=False,
     ),
+    # Before the padding: however long it is, it only pushes the vector further.
+    Column("model", Text, primary_key=True),
     Column("padding", LargeBinary, nullable=False),
     Column("vector", LargeBinary, nullable=False),
+)
+
+# Why an example has no embedding of a model that every example was to get one of.
+left_out = Table(
+    "left_out",
+    metadata,
+    Column(
+        "example_key",
+        Id,
+        ForeignKey("example.key", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("model", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
 )
 
 photograph = Table(
@@ -184,4 +207,29 @@ change = Table(
     Column("kind", String(8), nullable=False),
     CheckConstraint("kind IN ('put', 'remove', 'clear')", name="kind"),
     sqlite_with_rowid=False,
+)
+
+# The last change of a service's embedder: who is at work on it, and how far it is.
+reembedding = Table(
+    "reembedding",
+    metadata,
+    Column(
+        "service_id",
+        Id,
+        ForeignKey("service.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("model", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    # Whether vectors are left that nobody compares any more.
+    Column("unclean", Boolean, nullable=False),
+    Column("failure", Text),
+    Column("worker", Text),
+    Column("heartbeat", UtcDateTime),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    CheckConstraint("state IN ('running', 'done', 'cancelled', 'failed')", name="state"),
 )

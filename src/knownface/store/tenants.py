@@ -22,6 +22,7 @@ _services = select(
     service.c.type,
     service.c.similarity_threshold,
     service.c.max_fmr,
+    service.c.embedder,
 ).join_from(service, application)
 
 
@@ -107,6 +108,12 @@ class Tenants(Queries):
             statement = statement.where(service.c.application_id == application_id)
         return [_service(row) for row in self.connection.execute(statement)]
 
+    def service(self, service_id: int) -> Service | None:
+        """The service of that number."""
+        statement = _services.where(service.c.id == service_id)
+        row = self.connection.execute(statement).one_or_none()
+        return None if row is None else _service(row)
+
     def service_by_key(self, key_digest: bytes) -> Service | None:
         """The service that this key opens: one look-up in an index."""
         row = self.connection.execute(
@@ -151,7 +158,8 @@ def _service(row: Row[*tuple[object, ...]]) -> Service:
     threshold = None
     if row.similarity_threshold is not None or row.max_fmr is not None:
         threshold = Threshold(row.similarity_threshold, row.max_fmr)
-    return Service(row.id, row.application, row.name, ServiceType(row.type), threshold)
+    type = ServiceType(row.type)
+    return Service(row.id, row.application, row.name, type, threshold, row.embedder)
 
 
 def _columns(threshold: Threshold | None) -> dict[str, float | None]:

@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Row, select
+from sqlalchemy import Row, and_, exists, or_, select
 
 from knownface.store.changes import ChangeLog
 from knownface.store.queries import chunks
-from knownface.store.tables import embedding, example, subject
+from knownface.store.tables import embedding, example, service, subject
 from knownface.types import F32, I64, Example
 
 # How a vector lies in the database, whatever the machine.
 VECTOR = np.dtype("<f4")
 
-_vectors = select(example.c.key, example.c.subject_id, embedding.c.vector).join_from(
-    example, embedding
+_vectors = (
+    select(example.c.key, example.c.subject_id, embedding.c.vector)
+    .join_from(example, service, service.c.id == example.c.service_id)
+    .join(
+        embedding,
+        and_(embedding.c.example_key == example.c.key, embedding.c.model == service.c.model),
+    )
 )
 
 
@@ -39,25 +44,24 @@ class Vectors:
 class IndexFeed(ChangeLog):
     """Reads only; in a snapshot all of them speak of one revision."""
 
-    def models(self, service_id: int) -> set[str]:
-        """The names of the models whose embeddings a service holds: none or one.
+    def model(self, service_id: int) -> str | None:
+        """The name of the model whose embeddings are compared in a service.
 
-        The oldest and the newest example speak for all, since no other model gets in between.
+        None where there are no examples and no embedder was chosen for the service.
         """
-        found: set[str] = set()
-        for order in (example.c.key.asc(), example.c.key.desc()):
-            found.update(
-                self.connection.execute(
-                    select(example.c.model)
-                    .where(example.c.service_id == service_id)
-                    .order_by(order)
-                    .limit(1)
-                ).scalars()
+        held = exists().where(example.c.service_id == service_id)
+        name: str | None = self.connection.execute(
+            select(service.c.model).where(
+                service.c.id == service_id, or_(service.c.embedder.is_not(None), held)
             )
-        return found
+        ).scalar_one_or_none()
+        return name
 
     def vectors(self, service_id: int, *, after_key: int = 0, limit: int = 10_000) -> Vectors:
-        """The first examples above a key, at most `limit`: a million are read in pieces."""
+        """The first examples above a key, at most `limit`: a million are read in pieces.
+
+        Here as below those that have no embedding of the service's model are left out.
+        """
         rows = self.connection.execute(
             _vectors.where(example.c.service_id == service_id, example.c.key > after_key)
             .order_by(example.c.key)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from knownface.errors import ConfigurationError, ModelUnavailable
+from knownface.errors import ConfigurationError, InvalidRequest, ModelUnavailable
 from knownface.imaging import align, resize
 from knownface.types import F32, U8, Embedding, Face, Image
 from knownface.vision.catalog import ModelSpec
@@ -62,3 +62,21 @@ def unit_embedding(vector: F32, model: str) -> Embedding:
     if not np.isfinite(length) or length < 1e-12:
         raise ModelUnavailable(f"Model {model} gave a vector without direction for this picture.")
     return Embedding(np.ascontiguousarray(vector / np.float32(length), dtype=np.float32), model)
+
+
+def unit_vectors(model: ModelSpec, embeddings: Sequence[Sequence[float]]) -> F32:
+    """Return embeddings that a client sent as unit vectors, float32 [N, D] (InvalidRequest)."""
+    expected = f"An embedding of {model.name} has {model.dimension} finite numbers, not all zero"
+    if any(len(embedding) != model.dimension for embedding in embeddings):
+        wrong = next(len(e) for e in embeddings if len(e) != model.dimension)
+        raise InvalidRequest(f"{expected}; one with {wrong} was sent.")
+    matrix = np.asarray(embeddings, np.float64)
+    if not np.isfinite(matrix).all():
+        raise InvalidRequest(f"{expected}; one holds a value that is not finite.")
+    # Dividing by the largest value first keeps the length of huge and of tiny vectors finite.
+    peaks = np.abs(matrix).max(axis=1, keepdims=True)
+    if not peaks.all():
+        raise InvalidRequest(f"{expected}; one is all zero.")
+    matrix /= peaks
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix.astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from knownface.errors import ConfigurationError, ModelUnavailable, Unavailable
 from knownface.types import F32, Box, Calibration, Embedding, Face, Image
 from knownface.vision.catalog import Catalog, ModelSpec
 from knownface.vision.detectors import Detections, create_detector
-from knownface.vision.plugins import Plugin, PluginContext, Value, load_plugins
+from knownface.vision.plugins import Plugin, PluginContext, Value, load_plugin, load_plugins
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
 
@@ -28,8 +29,9 @@ _FAILED: Final = object()
 
 
 class Pipeline:
-    """Detector, embedder and plugins around one Scheduler.
+    """Detector, embedders and plugins around one Scheduler.
 
+    `embedder` is used where a call names none; others are opened when they are first named.
     Holds no state of a request, so any number of threads may call `analyze` at once.
     `on_failure(slug, faces)` is told of each plugin that failed, and on how many faces. `models`
     are the models that plugins are to run, by slug; the others run their usual ones.
@@ -48,18 +50,21 @@ class Pipeline:
         models: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.scheduler = scheduler
+        self._catalog = catalog
+        self._open_network = open_network
+        self._opening = threading.Lock()
         self.on_failure: Callable[[str, int], None] | None = None
         self._detector = create_detector(catalog.pick(detector, "detector"))
         self._max_detect_size = max_detect_size
         self.det_prob_threshold = det_prob_threshold
         self.embedder: ModelSpec = catalog.pick(embedder, "embedder")
-        self.plugins: Mapping[str, Plugin] = load_plugins(
-            PluginContext(catalog, self.embedder, models)
-        )
+        self._context = PluginContext(catalog, self.embedder, models)
+        self.plugins: Mapping[str, Plugin] = load_plugins(self._context)
         names = {self.detector.name, *(name for p in self.plugins.values() for name in p.models)}
-        self.networks: Mapping[str, Network] = {
+        self.networks: dict[str, Network] = {
             name: open_network(catalog.spec(name)) for name in sorted(names)
         }
+        self._calculators: dict[str, Plugin] = {}  # those of other embedders
         for network in self.networks.values():
             scheduler.register(network)
 
@@ -70,9 +75,33 @@ class Pipeline:
     @property
     def calibration(self) -> Calibration:
         """How the embedder's distances become similarities."""
-        if self.embedder.calibration is None:  # the catalogue refuses such an embedder
-            raise ConfigurationError(f"Model {self.embedder.name} has no calibration.")
-        return self.embedder.calibration
+        return calibration_of(self.embedder)
+
+    def embedder_named(self, name: str | None) -> ModelSpec:
+        """Return an embedder, None for the usual one; ModelUnavailable when there is none such."""
+        if name is None or name == self.embedder.name:
+            return self.embedder
+        try:
+            spec = self._catalog.spec(name)
+        except ConfigurationError:
+            spec = None
+        if spec is None or spec.task != "embedder":
+            raise ModelUnavailable(
+                f"There is no embedder {name} here, which the service was changed to: put it into "
+                "the models folder, or change the service to another with `knownface reembed`."
+            )
+        return spec
+
+    def open_embedder(self, name: str) -> Network:
+        """Return the network of an embedder, which its first run loads; ModelUnavailable."""
+        self._calculator(name)
+        return self.networks[name]
+
+    def unload_embedders(self, in_use: Collection[str]) -> None:
+        """Give the memory of all other embedders back; should one be named again, it is loaded."""
+        for name in self._calculators.keys() - set(in_use):
+            if self.networks[name].state == "ready":
+                self.networks[name].unload()
 
     @property
     def required(self) -> list[Network]:
@@ -93,18 +122,20 @@ class Pipeline:
         det_prob_threshold: float | None = None,
         limit: int = 0,
         detect: bool = True,
+        embedder: str | None = None,
         deadline: float | None = None,
     ) -> list[Face]:
         """Return the faces, largest first, cut to `limit` (0 = all), with what `plugins` say.
 
-        Without `detect` the whole picture is one face.
+        Without `detect` the whole picture is one face. `embedder` is whose embeddings are wanted.
         """
         faces = (
             self.detect(image, det_prob_threshold, deadline=deadline)
             if detect
             else [Face(Box(0.0, 0.0, float(image.width), float(image.height), 1.0))]
         )
-        return self.describe(image, faces[: limit or None], plugins, deadline=deadline)
+        wanted = faces[: limit or None]
+        return self.describe(image, wanted, plugins, embedder=embedder, deadline=deadline)
 
     def detect(
         self,
@@ -130,6 +161,7 @@ class Pipeline:
         faces: Sequence[Face],
         plugins: Collection[str],
         *,
+        embedder: str | None = None,
         deadline: float | None = None,
     ) -> list[Face]:
         """Return these faces with what the plugins of these slugs find; unknown ones are ignored.
@@ -138,17 +170,39 @@ class Pipeline:
         calculator raises.
         """
         described, run = list(faces), _Run(self.scheduler, deadline)
-        asked = [self.plugins[slug] for slug in plugins if slug in self.plugins]
+        asked = self._asked(plugins, embedder)
         # The timed ones first: work that several share is then told of.
         for plugin in sorted(asked, key=lambda plugin: not plugin.timed):
             if described:
                 described = self._apply(plugin, image, described, run)
         return described
 
-    def versions(self, plugins: Collection[str]) -> dict[str, str]:
+    def versions(self, plugins: Collection[str], embedder: str | None = None) -> dict[str, str]:
         """Return the versions of the detector and of these timed plugins, by slug."""
-        timed = (self.plugins[s] for s in plugins if s in self.plugins and self.plugins[s].timed)
+        timed = (plugin for plugin in self._asked(plugins, embedder) if plugin.timed)
         return {"detector": self.detector.version} | {p.slug: p.version for p in timed}
+
+    def _asked(self, slugs: Collection[str], embedder: str | None) -> list[Plugin]:
+        return [
+            self._calculator(embedder) if slug == CALCULATOR else self.plugins[slug]
+            for slug in slugs
+            if slug in self.plugins
+        ]
+
+    def _calculator(self, embedder: str | None) -> Plugin:
+        """Return the plugin that makes the embeddings of a model, whose network is then open."""
+        spec = self.embedder_named(embedder)
+        if spec is self.embedder:
+            return self.plugins[CALCULATOR]
+        with self._opening:
+            if spec.name not in self._calculators:
+                plugin = load_plugin(CALCULATOR, replace(self._context, embedder=spec))
+                network = self._open_network(spec)
+                network.path = self._catalog.path(spec) or network.path
+                self.scheduler.register(network)
+                self.networks = {**self.networks, spec.name: network}
+                self._calculators[spec.name] = plugin
+            return self._calculators[spec.name]
 
     def _apply(self, plugin: Plugin, image: Image, faces: Sequence[Face], run: _Run) -> list[Face]:
         started = time.perf_counter()
@@ -182,6 +236,13 @@ class Pipeline:
                 self.on_failure(plugin.slug, len(faces))
             return [_FAILED] * len(faces)
         return values
+
+
+def calibration_of(embedder: ModelSpec) -> Calibration:
+    """Return how an embedder's distances become similarities."""
+    if embedder.calibration is None:  # the catalogue refuses such an embedder
+        raise ConfigurationError(f"Model {embedder.name} has no calibration.")
+    return embedder.calibration
 
 
 class _Run:

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from knownface.errors import ConfigurationError
 
 # The newest step; a test holds it against the files in versions/.
-HEAD = "0002"
+HEAD = "0003"
 
 VERSION_TABLE = "schema_version"
 
@@ -35,6 +35,14 @@ def migrate(connection: Connection, shown: str) -> None:
     else:
         version = None
     _upgrade(connection, version, shown)
+
+
+def is_current(connection: Connection) -> bool:
+    """Tell whether the tables are those of this version."""
+    if VERSION_TABLE not in inspect(connection).get_table_names():
+        return False
+    version = connection.execute(select(_version.c.version_num)).scalar_one_or_none()
+    return version == HEAD
 
 
 def _upgrade(connection: Connection, version: str | None, shown: str) -> None:

@@ -87,6 +87,11 @@ class Plugin(Protocol):
         ...
 
 
+def load_plugin(slug: str, context: PluginContext) -> Plugin:
+    """Return another instance of an installed plugin, in a context of its own."""
+    return load_plugins(context)[slug]
+
+
 def load_plugins(context: PluginContext) -> Mapping[str, Plugin]:
     """Return every installed plugin by its slug; two of one slug stop the start."""
     plugins: dict[str, Plugin] = {}
