@@ -169,7 +169,7 @@ def test_a_change_that_fails_says_why(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("door", "--model", "nosuch"), rf"no embedder 'nosuch'.*{OTHER}"),
+        (("door", "--model", "nosuch"), rf"'nosuch' is no embedder.*{OTHER}"),
         (("door", "--model", tiny_models.DETECTOR), "no embedder"),
         (("door", "--model", "sface"), "sface is absent: run `knownface models install sface`"),
         (("cam", "--model", OTHER), "detection service cam holds no faces"),

@@ -96,8 +96,7 @@ def _embedder(settings: Settings, name: str) -> ModelSpec:
         spec = catalog.pick(name, "embedder")
     except ConfigurationError as error:
         raise Failure(
-            f"There is no such embedder: {error.message} "
-            "A folder with a model.toml in the models folder adds one."
+            f"{error.message} A folder with a model.toml in the models folder adds one."
         ) from None
     if (state := catalog.state(spec)) != "installed":
         raise Failure(f"The model {spec.name} is {state}: run `knownface models install {name}`.")
