@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 )
 
 from knownface.errors import ConfigurationError
-from knownface.index import BACKENDS, Hit, Index, open_index
+from knownface.index import BACKENDS, Backend, Hit, Index, open_index
 from knownface.index.exact import ExactIndex
 from knownface.types import F32, I64
 
 Faces = Mapping[int, tuple[int, F32]]
-Open = Callable[[int], Index]
+Open = Backend | Callable[[int], Index]
 
 # Chunks of three rows make a handful of faces span, fill and empty many of them.
 OPENERS: dict[str, Open] = {
