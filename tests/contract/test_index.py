@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from knownface.errors import ConfigurationError
 from knownface.index import BACKENDS, Backend, Hit, Index, open_index
 from knownface.index.exact import ExactIndex
+from knownface.index.hnsw import HnswIndex
 from knownface.types import F32, I64
 
 Faces = Mapping[int, tuple[int, F32]]
@@ -32,6 +33,7 @@ Open = Backend | Callable[[int], Index]
 OPENERS: dict[str, Open] = {
     **BACKENDS,
     "exact, tiny chunks": lambda dimension: ExactIndex(dimension, chunk_rows=3),
+    "hnsw, tiny graphs": lambda dimension: HnswIndex(dimension, chunk_rows=3, least=1),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from knownface.errors import ConfigurationError
 from knownface.index.exact import ExactIndex
+from knownface.index.hnsw import HnswIndex
 from knownface.index.ranking import Hit, cosines
 from knownface.types import F32, I64
 
@@ -56,7 +57,7 @@ class Backend(Protocol):
     def __call__(self, dimension: int, *, folder: Path | None = None) -> Index: ...
 
 
-BACKENDS: Mapping[str, Backend] = MappingProxyType({"exact": ExactIndex})
+BACKENDS: Mapping[str, Backend] = MappingProxyType({"exact": ExactIndex, "hnsw": HnswIndex})
 
 
 def open_index(backend: str, dimension: int, *, folder: Path | None = None) -> Index:

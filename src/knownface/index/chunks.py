@@ -56,9 +56,11 @@ def in_file(folder: Path) -> Rooms:
 class View:
     """What readers see of a chunk: `used` rows of arrays [N, D] and [N], of which some are alive.
 
+    `serial` tells the chunk from all others that the index ever had.
     `step`, `error` and `length` are those of its codes: see knownface.index.codes.
     """
 
+    serial: int
     codes: I8
     vectors: F32
     keys: I64
@@ -73,8 +75,9 @@ class View:
 class Chunk:
     """The writer's side of a chunk: room for a fixed number of rows of one level."""
 
-    def __init__(self, level: int, rows: int, dimension: int, room: Rooms) -> None:
+    def __init__(self, serial: int, level: int, rows: int, dimension: int, room: Rooms) -> None:
         padded = -(-rows // BLOCK_ROWS) * BLOCK_ROWS
+        self.serial = serial
         self.level = level
         self.rows = rows
         self.used = 0
@@ -119,9 +122,12 @@ class Chunk:
         self._held[rows] = False
         self.gone += len(rows)
 
-    def held(self) -> tuple[I64, I64, F32]:
-        """Return keys, subjects and vectors of the rows that were not removed, as copies."""
-        rows = np.flatnonzero(self._held)
+    def held(self, start: int = 0, stop: int | None = None) -> I64:
+        """Return which rows, of a part of the chunk, are filled and were not removed."""
+        return start + np.flatnonzero(self._held[start:stop])
+
+    def take(self, rows: I64) -> tuple[I64, I64, F32]:
+        """Return keys, subjects and vectors of these rows, as copies."""
         return self._keys[rows], self._subjects[rows], self._vectors[rows]
 
     def overwrite(self, rows: I64) -> None:
@@ -131,6 +137,7 @@ class Chunk:
 
     def view(self) -> View:
         return View(
+            self.serial,
             self._codes,
             self._vectors,
             self._keys,

@@ -63,7 +63,7 @@ class _Piece:
         return rows[self.view.alive[rows]]
 
 
-class _Plan:
+class Plan:
     """All filled rows in pieces of at most so many, and what each piece's codes are like."""
 
     __slots__ = ("_errors", "_lengths", "_steps", "owners", "pieces")
@@ -87,21 +87,21 @@ class _Plan:
         return probe.bounds(number, self._steps, self._errors, self._lengths)
 
 
-class _Snapshot:
+class Snapshot:
     """One state of the index; `successor` is the next one, set once it is published."""
 
     __slots__ = ("__weakref__", "_plans", "successor", "views")
 
     def __init__(self, views: tuple[View, ...]) -> None:
         self.views = views
-        self.successor: _Snapshot | None = None
-        self._plans: dict[int, _Plan] = {}
+        self.successor: Snapshot | None = None
+        self._plans: dict[int, Plan] = {}
 
-    def plan(self, rows: int) -> _Plan:
+    def plan(self, rows: int) -> Plan:
         """Return the plan of a scan by pieces of at most so many rows."""
         plan = self._plans.get(rows)
         if plan is None:  # two searches may make it at a time: both are right
-            plan = self._plans[rows] = _Plan(self.views, rows)
+            plan = self._plans[rows] = Plan(self.views, rows)
         return plan
 
 
@@ -121,8 +121,9 @@ class ExactIndex:
         self._chunk_rows = chunk_rows
         self._room = in_memory if folder is None else in_file(folder)
         self._crew = Crew(cores() if threads is None else threads)
+        self._serial = 0
         self._forget()
-        self._snapshot = _Snapshot(())
+        self._snapshot = Snapshot(())
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -163,7 +164,7 @@ class ExactIndex:
                 found[place] = hits
         return found
 
-    def _search_block(self, snapshot: _Snapshot, queries: F32, k: int) -> list[list[Hit]]:
+    def _search_block(self, snapshot: Snapshot, queries: F32, k: int) -> list[list[Hit]]:
         probe = Probe(queries)
         plan = snapshot.plan(_PRODUCTS // probe.width)
         best = self._scan(plan, probe)
@@ -172,7 +173,7 @@ class ExactIndex:
             _visit_best(plan, best[:, number], probe, number, ranking, min(k, _VISITED))
         return [ranking.hits() for ranking in rankings]
 
-    def _scan(self, plan: _Plan, probe: Probe) -> I32:
+    def _scan(self, plan: Plan, probe: Probe) -> I32:
         """Return the best product of each block with each query, [blocks, width]."""
         best = np.empty((len(plan.owners), probe.width), np.int32)
         waiting = deque(plan.pieces)
@@ -213,19 +214,21 @@ class ExactIndex:
             chunk.bury(rows)
             erased.append((chunk, rows))
             if chunk.mostly_gone:
-                self._evacuate(number)
+                erased.append((chunk, self._evacuate(number)))
             else:
                 self._views[number] = chunk.view()
         return erased
 
-    def _evacuate(self, number: int) -> None:
-        """Drop a chunk and append the rows that are left of it anew."""
+    def _evacuate(self, number: int) -> I64:
+        """Drop a chunk and append the rows that are left of it anew; return which these are."""
         chunk = self._chunks.pop(number)
         del self._views[number]
         if self._tails.get(chunk.level) == number:
             del self._tails[chunk.level]
         self._unused.append(number)
-        self._append(*chunk.held())
+        rows = chunk.held()
+        self._append(*chunk.take(rows))
+        return rows
 
     def _append(self, keys: I64, subjects: I64, vectors: F32) -> None:
         found = levels(vectors)
@@ -238,6 +241,7 @@ class ExactIndex:
                 slot = number * self._chunk_rows + chunk.used
                 self._slots.put(keys[here], np.arange(slot, slot + len(here)))
                 chunk.append(keys[here], subjects[here], vectors[here])
+                self._appended(chunk, chunk.used - len(here), chunk.used)
                 self._views[number] = chunk.view()
 
     def _roomy(self, level: int) -> int:
@@ -249,15 +253,24 @@ class ExactIndex:
         rows = min(_FIRST_ROWS, self._chunk_rows) if first else self._chunk_rows
         room = in_memory if first else self._room
         number = self._tails[level] = self._unused.pop() if self._unused else len(self._chunks)
-        self._chunks[number] = Chunk(level, rows, self._dimension, room)
+        self._serial += 1
+        self._chunks[number] = Chunk(self._serial, level, rows, self._dimension, room)
         return number
+
+    def _appended(self, chunk: Chunk, start: int, stop: int) -> None:
+        """Take note of rows that the next snapshot shows; for indexes that do more than scan."""
 
     def _publish(self, erased: list[tuple[Chunk, I64]]) -> None:
         """Show the new state to searches from now on; erase when the last older one has ended."""
         old = self._snapshot
-        self._snapshot = old.successor = _Snapshot(tuple(self._views.values()))
+        self._snapshot = old.successor = Snapshot(tuple(self._views.values()))
         if erased:
-            weakref.finalize(old, _overwrite, erased).atexit = False
+            weakref.finalize(old, self._erase, erased).atexit = False
+
+    def _erase(self, erased: list[tuple[Chunk, I64]]) -> None:
+        """Overwrite rows that no search sees any more; any thread may come here."""
+        for chunk, rows in erased:
+            chunk.overwrite(rows)
 
 
 def _last_of_each(keys: I64) -> I64:
@@ -267,7 +280,7 @@ def _last_of_each(keys: I64) -> I64:
 
 
 def _visit_best(
-    plan: _Plan, best: I32, probe: Probe, number: int, ranking: Ranking, some: int
+    plan: Plan, best: I32, probe: Probe, number: int, ranking: Ranking, some: int
 ) -> None:
     """Offer the rows of all blocks that may matter to a query, the best `some` blocks first."""
     scales, errors = plan.bounds(probe, number)
@@ -293,11 +306,6 @@ def _offer(ranking: Ranking, view: View, rows: I64, cosines: F64, error: float) 
         view.subjects[rows],
         lambda chosen: view.vectors[rows[chosen]],
     )
-
-
-def _overwrite(erased: list[tuple[Chunk, I64]]) -> None:
-    for chunk, rows in erased:
-        chunk.overwrite(rows)
 
 
 def _largest(values: F64, count: int) -> I64:
