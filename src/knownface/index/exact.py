@@ -30,7 +30,7 @@ from knownface.index.codes import Probe, levels
 from knownface.index.crew import Crew, cores
 from knownface.index.ranking import Hit, Ranking
 from knownface.index.slots import Slots
-from knownface.types import F32, F64, I32, I64
+from knownface.types import F32, F64, I8, I32, I64
 
 _CHUNK_ROWS: Final = 32_768  # hides the cost of a call, and is small enough to rewrite
 _FIRST_ROWS: Final = 4096  # a level's first chunk, which is all that a small collection needs
@@ -127,6 +127,14 @@ class ExactIndex:
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    @property
+    def dimension(self) -> int:
+        return self._dimension
+
+    def codes(self) -> list[I8]:
+        """Return what a scan reads: the codes of all rows, chunk by chunk."""
+        return [view.codes[: view.used] for view in self._snapshot.views]
 
     def add(self, keys: I64, subjects: I64, vectors: F32) -> None:
         count = len(keys)
