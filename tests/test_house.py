@@ -134,6 +134,8 @@ def test_code_imports_only_what_is_declared(folder: str) -> None:
     texts = [*project["dependencies"], *project["optional-dependencies"]["convert"]]
     if folder != "src":
         texts += PROJECT["dependency-groups"]["dev"]
+    if folder == "bench":
+        texts += PROJECT["dependency-groups"]["bench"]
     declared = {canonicalize_name(Requirement(text).name) for text in texts}
     files = sorted((ROOT / folder).rglob("*.py"))
     own = {path.stem for path in files} | {path.parent.name for path in files}

@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     embedder: str = Field("sface", description="Model that tells faces apart.", min_length=1)
     index: str = Field(
         "exact",
-        description="How stored faces are searched; exact compares with every one.",
+        description="How stored faces are searched: exact compares with every one, hnsw not.",
         min_length=1,
     )
     cors_origins: Annotated[str, BeforeValidator(_origins)] = Field(

@@ -108,8 +108,12 @@ class Probe:
     def products_with(self, query: int, codes: I8) -> I32:
         """Return the products, [N], of one query with codes [N, D]."""
         products = np.empty(len(codes), np.int32)
-        # The stubs of the library know only what floating point numbers may become.
-        numkong.dot(codes, self._codes[query], out=products, out_dtype="int32")  # type: ignore[arg-type]
+        numkong.dot(
+            codes,
+            self._codes[query],
+            out=products,
+            out_dtype="int32",  # type: ignore[arg-type]  # its stubs forget the integers
+        )
         return products
 
     def room(self, rows: int) -> numkong.Tensor:

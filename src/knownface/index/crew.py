@@ -13,7 +13,7 @@ _MOST: Final = 8
 
 def cores() -> int:
     """Return how many threads a long search is shared by, unless somebody says otherwise."""
-    if hasattr(os, "sched_getaffinity"):  # pragma: no branch - Linux has it
+    if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), _MOST)
     return min(os.cpu_count() or 1, _MOST)  # pragma: no cover - macOS and Windows
 
