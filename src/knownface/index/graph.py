@@ -17,10 +17,10 @@ from usearch.index import Index as Links
 
 from knownface.types import F32, I64
 
-# Measured at a million faces of 128 numbers: fewer links or a shorter search find less, more of
-# either costs more time than it finds.
-_LINKS: Final = 24
-_PLACING: Final = 96
+# Measured with faces of 128 numbers whose directions count about alike, the hardest ones: fewer
+# links or a shorter search find less, more of either costs more time than it finds.
+_LINKS: Final = 32
+_PLACING: Final = 128
 _SEARCHING: Final = 256
 _FIRST_STRANGER: Final = 2**62
 ERROR: Final = 2.0**-7  # bfloat16 keeps eight bits of each number of both vectors

@@ -15,9 +15,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,9 @@ from knownface.index.graph import Graph
 from knownface.index.ranking import Hit, Ranking
 from knownface.types import F32, I64
 
-Rows = tuple[int, I64]  # of the chunk with this serial
-
 _CHUNK_ROWS: Final = 32_768
 _LEAST: Final = 100_000  # rows from which on a graph is worth its memory
-_BEHIND: Final = 512  # rows not placed yet that are compared one by one
+_BEHIND: Final = 128  # rows not placed yet that are compared one by one
 _FEW: Final = 8  # rows placed at a time while searches use the graph
 _MANY: Final = 512  # and while they do not
 _PLACES: Final = 100  # for more the scan is as fast
@@ -140,32 +138,40 @@ class HnswIndex(ExactIndex):
         if linked is None or linked.behind > _BEHIND or k > _PLACES:
             return super()._search_block(snapshot, queries, k)
         views = {view.serial: view for view in snapshot.views}
-        fresh = [(chunk.serial, np.arange(start, stop)) for chunk, start, stop in linked.runs()]
+        fresh = [self._labels(chunk, np.arange(*run)).tolist() for chunk, *run in linked.runs()]
+        waiting = list(chain.from_iterable(fresh))
         found: list[list[Hit]] = []
         for query in queries:
-            hits = self._followed(linked.graph, views, fresh, query, k)
+            hits = self._followed(linked.graph, views, waiting, query, k)
             found.append(hits or super()._search_block(snapshot, query[None], k)[0])
         return found
 
     def _followed(
-        self, graph: Graph, views: dict[int, View], fresh: Iterable[Rows], query: F32, k: int
+        self, graph: Graph, views: dict[int, View], waiting: list[int], query: F32, k: int
     ) -> list[Hit]:
         """Return the places by what the graph knows, or nothing when they are not sure."""
-        count = 4 * k + 12
+        count = 2 * k + 6
         while count <= min(_CANDIDATES, len(graph)):
             labels, rest = graph.nearest(query, count)
-            ranking = Ranking(query, k)
-            serials, rows = np.divmod(labels, self._chunk_rows)
-            found = [(serial, rows[serials == serial]) for serial in set(serials.tolist())]
-            for serial, there in (*found, *fresh):
-                view = views.get(serial)
-                if view is not None and len(alive := there[view.alive[there]]):
-                    ranking.place(view.vectors[alive], view.keys[alive], view.subjects[alive])
-            hits = ranking.hits()
-            if len(hits) == k and hits[-1].cosine > rest:
-                return hits
+            places = (divmod(label, self._chunk_rows) for label in chain(labels.tolist(), waiting))
+            seen = [(views[serial], row) for serial, row in places if serial in views]
+            rows = [(view, row) for view, row in seen if view.alive[row]]
+            if rows:
+                ranking = Ranking(query, k)
+                ranking.place(
+                    np.array([view.vectors[row] for view, row in rows]),
+                    np.array([view.keys[row] for view, row in rows]),
+                    np.array([view.subjects[row] for view, row in rows]),
+                )
+                hits = ranking.hits()
+                if len(hits) == k and hits[-1].cosine > rest:
+                    return hits
             count *= 4
         return []
+
+    def _labels(self, chunk: Chunk, rows: I64) -> I64:
+        """Return what rows of a chunk are called in the graph."""
+        return chunk.serial * self._chunk_rows + rows
 
     def _appended(self, chunk: Chunk, start: int, stop: int) -> None:
         if self._linked is not None:
@@ -176,7 +182,7 @@ class HnswIndex(ExactIndex):
         linked = self._linked
         if linked is not None:
             for chunk, rows in erased:
-                linked.doom(chunk.serial * self._chunk_rows + rows)
+                linked.doom(self._labels(chunk, rows))
             self._wake()
 
     def _tend(self) -> None:
