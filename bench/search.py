@@ -195,12 +195,11 @@ class Bench:
             for row in range(0, len(matrix), 50_000):
                 scores = block @ matrix[row : row + 50_000].T
                 # A product's last bits depend on its shape: the leaders are compared exactly.
-                for number in range(len(block)):
-                    near = np.flatnonzero(scores[number] >= scores[number].max() - 1e-5) + row
-                    found = cosines(block[number], matrix[near])
-                    if found.max() > truth[number]:
-                        truth[number] = found.max()
-                        best[number] = near[found.argmax()]
+                leaders = scores >= scores.max(axis=1, keepdims=True) - 1e-5
+                for number, near in zip(*np.nonzero(leaders), strict=True):
+                    found = cosines(block[number], matrix[row + near][None])[0]
+                    if found > truth[number]:
+                        truth[number], best[number] = found, row + near
             answers = [hits[0].subject for hits in index.search(block, 1)]
             same += int(np.count_nonzero(np.array(answers) == best // PER_PERSON))
         name = f"same_first_subject_1m_{index.dimension}"
