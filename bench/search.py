@@ -30,6 +30,7 @@ from rich.table import Table
 from knownface.index import cosines
 from knownface.index.crew import cores
 from knownface.index.exact import ExactIndex
+from knownface.index.graph import Graph
 from knownface.index.hnsw import HnswIndex
 from knownface.types import F32, I64
 
@@ -208,6 +209,7 @@ class Bench:
 
     def peers(self, matrix: F32, queries: F32, search: Callable[[int], object]) -> None:
         """Time what else searches float32 vectors exactly, where it is installed."""
+        Graph(matrix.shape[1])  # loads what has to be loaded before usearch
         from usearch.index import search as usearch_search
 
         def usearch_exact(number: int) -> object:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from typing import cast
@@ -123,6 +125,12 @@ def test_a_graph_of_strangers_is_made_anew_and_one_of_few_faces_is_given_up() ->
     index.remove(np.arange(1801, 2900))
     assert index._linked is None
     assert index.search(vectors[2950:2951], 1)[0][0].key == 2950
+
+
+def test_the_runtime_of_the_models_can_be_loaded_after_a_graph_was_made() -> None:
+    """The libraries do not get on with each other in every order."""
+    program = "from knownface.index.graph import Graph; Graph(8); import onnxruntime"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_nothing_is_left_of_a_graph_after_clear() -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from knownface.errors import ConfigurationError
 from knownface.index.exact import ExactIndex
+from knownface.index.hnsw import HnswIndex
 from knownface.index.ranking import Hit, cosines
 from knownface.types import F32, I64
 
@@ -56,14 +57,7 @@ class Backend(Protocol):
     def __call__(self, dimension: int, *, folder: Path | None = None) -> Index: ...
 
 
-def _hnsw(dimension: int, *, folder: Path | None = None) -> Index:
-    # Its library takes memory and time to load, which nobody pays who does not choose it.
-    from knownface.index.hnsw import HnswIndex
-
-    return HnswIndex(dimension, folder=folder)
-
-
-BACKENDS: Mapping[str, Backend] = MappingProxyType({"exact": ExactIndex, "hnsw": _hnsw})
+BACKENDS: Mapping[str, Backend] = MappingProxyType({"exact": ExactIndex, "hnsw": HnswIndex})
 
 
 def open_index(backend: str, dimension: int, *, folder: Path | None = None) -> Index:

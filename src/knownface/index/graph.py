@@ -7,15 +7,18 @@ direction under a label of its own, which makes room for the next real vector.
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from usearch.index import Index as Links
 
 from knownface.types import F32, I64
+
+if TYPE_CHECKING:
+    from usearch.index import Index as Links
 
 # Measured with faces of 128 numbers whose directions count about alike, the hardest ones: fewer
 # links or a shorter search find less, more of either costs more time than it finds.
@@ -30,14 +33,7 @@ class Graph:
     """Vectors [D] under labels from 0 to 2**62 - 1, by likeness; many readers or one writer."""
 
     def __init__(self, dimension: int, seed: int = 0) -> None:
-        self._links = Links(
-            ndim=dimension,
-            metric="ip",
-            dtype="bf16",
-            connectivity=_LINKS,
-            expansion_add=_PLACING,
-            expansion_search=_SEARCHING,
-        )
+        self._links = _open_links(dimension)
         self._gate = _Gate()
         self._random = np.random.default_rng(seed)
         self._strangers: list[int] = []
@@ -93,6 +89,24 @@ class Graph:
         with self._gate.reading():
             saved = self._links.save(None)
         return bytes(saved or b"")
+
+
+def _open_links(dimension: int) -> Links:
+    """Return an empty index of the library, which nobody pays for who has no graph."""
+    # The process dies when onnxruntime is loaded after usearch (1.32 and 2.26.6, on Linux); the
+    # other way round both work.
+    with suppress(ImportError):
+        importlib.import_module("onnxruntime")
+    from usearch.index import Index as Links
+
+    return Links(
+        ndim=dimension,
+        metric="ip",
+        dtype="bf16",
+        connectivity=_LINKS,
+        expansion_add=_PLACING,
+        expansion_search=_SEARCHING,
+    )
 
 
 def _unsigned(labels: list[int]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
