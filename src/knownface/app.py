@@ -72,7 +72,9 @@ class App:
         self.store = store
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
         self.accounts = Accounts(store)
-        self.collections = Collections(store, pipeline.embedder, backend=settings.index)
+        self.collections = Collections(
+            store, pipeline.embedder, backend=settings.index, folder=settings.data
+        )
         self.recognition = Recognition(
             pipeline,
             self.collections,

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -64,6 +65,7 @@ class FaceCollection:
         dimension: int,
         calibration: Calibration,
         backend: str = "exact",
+        folder: Path | None = None,
     ) -> None:
         self._store = store
         self._service_id = service_id
@@ -71,6 +73,7 @@ class FaceCollection:
         self._dimension = dimension
         self._calibration = calibration
         self._backend = backend
+        self._folder = folder
         self._state: _State | None = None
         self._refreshing = threading.Lock()
 
@@ -212,7 +215,7 @@ class FaceCollection:
         return _State(index, revision)
 
     def _empty_index(self) -> Index:
-        return open_index(self._backend, self._dimension)
+        return open_index(self._backend, self._dimension, folder=self._folder)
 
     def _add(self, index: Index, vectors: Vectors) -> None:
         width = vectors.matrix.shape[1]
@@ -237,13 +240,18 @@ class Collections:
         embedder: ModelSpec,
         *,
         backend: str = "exact",
+        folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raise ConfigurationError when there is no such backend or the model is no embedder."""
+        """Raise ConfigurationError when there is no such backend or the model is no embedder.
+
+        In `folder` an index may keep private files: see knownface.index.Backend.
+        """
         self._store = store
         self._embedder = embedder
         self._backend = backend
         open_index(backend, self._numbers(embedder)[0])
+        self._folder = folder
         self._clock = clock
         self._lock = threading.Lock()
         self._collections: dict[tuple[int, str], FaceCollection] = {}
@@ -267,6 +275,7 @@ class Collections:
                     dimension=dimension,
                     calibration=calibration,
                     backend=self._backend,
+                    folder=self._folder,
                 )
             return collection
 

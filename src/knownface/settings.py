@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     )
     index: str = Field(
         "exact",
-        description="How stored faces are searched; exact compares with every one.",
+        description="How stored faces are searched: exact compares with every one, hnsw not.",
         min_length=1,
     )
     cors_origins: Annotated[str, BeforeValidator(_origins)] = Field(

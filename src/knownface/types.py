@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 U8 = NDArray[np.uint8]
-F32 = NDArray[np.float32]
+I8 = NDArray[np.int8]
+I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 class ServiceType(enum.StrEnum):

@@ -21,17 +21,19 @@ from hypothesis.stateful import (
 )
 
 from knownface.errors import ConfigurationError
-from knownface.index import BACKENDS, Hit, Index, open_index
+from knownface.index import BACKENDS, Backend, Hit, Index, open_index
 from knownface.index.exact import ExactIndex
+from knownface.index.hnsw import HnswIndex
 from knownface.types import F32, I64
 
 Faces = Mapping[int, tuple[int, F32]]
-Open = Callable[[int], Index]
+Open = Backend | Callable[[int], Index]
 
 # Chunks of three rows make a handful of faces span, fill and empty many of them.
 OPENERS: dict[str, Open] = {
     **BACKENDS,
     "exact, tiny chunks": lambda dimension: ExactIndex(dimension, chunk_rows=3),
+    "hnsw, tiny graphs": lambda dimension: HnswIndex(dimension, chunk_rows=3, least=1),
 }
 
 
@@ -209,6 +211,24 @@ def test_among_many_faces_the_answers_are_those_of_brute_force(backend: Open, pe
         wanted = [hits[:k] for hits in everything]
         assert index.search(queries, k) == wanted
         assert index.search(queries[:1], k) == wanted[:1]
+
+
+@pytest.mark.parametrize("dimension", [1, 5, 96, 384])
+def test_vectors_of_every_shape_are_ranked_as_by_brute_force(backend: Open, dimension: int) -> None:
+    """A few large numbers or many small ones: coarse codes must not tell one row from another."""
+    count = 400
+    vectors = units(count, dimension).astype(np.float64)
+    powers = np.array([0.0, 1.0, 3.0, 20.0])[np.arange(count) % 4, None]
+    vectors = np.sign(vectors) * np.abs(vectors) ** powers
+    rows = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    subjects = np.random.default_rng(4).integers(0, 150, count)
+    index = backend(dimension)
+    index.add(np.arange(count), subjects, rows)
+    faces = {key: (int(subjects[key]), rows[key]) for key in range(count)}
+    queries = np.concatenate([rows[:4], units(2, dimension, seed=9)])
+    everything = [expected(faces, query, count) for query in queries]
+    for k in (1, 7, 150):
+        assert index.search(queries, k) == [hits[:k] for hits in everything]
 
 
 def test_copies_of_one_face_tie_wherever_they_lie_and_the_oldest_leads(backend: Open) -> None:

@@ -5,16 +5,18 @@ A backend is one file and one line in `BACKENDS`; the contract tests run against
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 from knownface.errors import ConfigurationError
 from knownface.index.exact import ExactIndex
+from knownface.index.hnsw import HnswIndex
 from knownface.index.ranking import Hit, cosines
 from knownface.types import F32, I64
 
-__all__ = ["BACKENDS", "Hit", "Index", "cosines", "open_index"]
+__all__ = ["BACKENDS", "Backend", "Hit", "Index", "cosines", "open_index"]
 
 
 class Index(Protocol):
@@ -45,12 +47,22 @@ class Index(Protocol):
         """
 
 
-BACKENDS: Mapping[str, Callable[[int], Index]] = MappingProxyType({"exact": ExactIndex})
+class Backend(Protocol):
+    """What makes an empty index for embeddings of a dimension.
+
+    It may keep what it seldom looks at in files in `folder`, which nobody else sees and which end
+    with the index; without a folder it keeps everything in memory.
+    """
+
+    def __call__(self, dimension: int, *, folder: Path | None = None) -> Index: ...
 
 
-def open_index(backend: str, dimension: int) -> Index:
-    """Return an empty index for embeddings of this dimension, or raise ConfigurationError."""
+BACKENDS: Mapping[str, Backend] = MappingProxyType({"exact": ExactIndex, "hnsw": HnswIndex})
+
+
+def open_index(backend: str, dimension: int, *, folder: Path | None = None) -> Index:
+    """Return an empty index, see Backend, or raise ConfigurationError."""
     if backend not in BACKENDS:
         known = ", ".join(sorted(BACKENDS))
         raise ConfigurationError(f'There is no index "{backend}"; choose one of: {known}.')
-    return BACKENDS[backend](dimension)
+    return BACKENDS[backend](dimension, folder=folder)

@@ -1,13 +1,14 @@
 """What a cosine is and who gets a place: the rules that every index backend shares.
 
-A backend scores with whatever is fast (a matrix product, whose last bits depend on the shape of
-the batch, or something coarser) within a tolerance that it knows. Only rows that could still
-matter within that tolerance are scored again by `cosines`, which is reproducible. So two copies of
-one photograph tie exactly, wherever they lie.
+A backend scores with whatever is fast and knows how far that may be off: for each row it offers a
+lower and an upper bound of the cosine. Only rows that could still matter within their bounds are
+scored again by `cosines`, which is reproducible. So two copies of one photograph tie exactly,
+wherever they lie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,40 +44,37 @@ def cosines(query: F32, vectors: F32) -> F32:
 class Ranking:
     """The k nearest subjects of one query among the rows offered, each by its best example.
 
-    `tolerance` is how far an offered score may lie from the true cosine. `floor` rises as better
-    subjects come in: rows that score at or under it need not be offered.
+    `floor` is the cosine of the last place, minus infinity while places are left. It rises as
+    better subjects come in: rows whose upper bound is at or under it need not be offered.
     """
 
-    __slots__ = (
-        "_cosines",
-        "_k",
-        "_keys",
-        "_pending",
-        "_query",
-        "_subjects",
-        "_tolerance",
-        "floor",
-    )
+    __slots__ = ("_cosines", "_k", "_keys", "_pending", "_query", "_subjects", "floor")
 
-    def __init__(self, query: F32, k: int, tolerance: float) -> None:
+    def __init__(self, query: F32, k: int) -> None:
         self._query = query
         self._k = k
-        self._tolerance = tolerance
         self._cosines = np.empty(0, np.float32)
         self._keys = np.empty(0, np.int64)
         self._subjects = np.empty(0, np.int64)
         self._pending: list[tuple[F32, I64, I64]] = []
         self.floor = -np.inf
 
-    def offer(self, scores: F32, keys: I64, subjects: I64, vectors: F32) -> None:
-        """Consider rows, all [N] and vectors [N, D]; minus infinity marks a row that is gone."""
-        rows = np.flatnonzero(scores > self.floor)
+    def offer(
+        self, lower: F32, upper: F32, keys: I64, subjects: I64, vectors: Callable[[I64], F32]
+    ) -> None:
+        """Consider rows, [N], whose cosines lie between their bounds, the upper one exclusive.
+
+        `vectors` hands out some of them, [M, D], by their places among the N.
+        """
+        rows = np.flatnonzero(upper > self.floor)
         if len(rows) > _FEW_ROWS:
-            rows = rows[self._promising(scores[rows], subjects[rows])]
-        if len(rows) == 0:
-            return
-        found = cosines(self._query, vectors[rows])
-        self._pending.append((found, keys[rows], subjects[rows]))
+            rows = rows[self._promising(lower[rows], upper[rows], subjects[rows])]
+        if len(rows):
+            self.place(vectors(rows), keys[rows], subjects[rows])
+
+    def place(self, vectors: F32, keys: I64, subjects: I64) -> None:
+        """Give rows, [N, D] and [N], the places that are theirs by their cosines."""
+        self._pending.append((cosines(self._query, vectors), keys, subjects))
         if sum(len(waiting) for waiting, _, _ in self._pending) >= self._k:
             self._merge()
 
@@ -86,32 +84,28 @@ class Ranking:
         columns = self._keys.tolist(), self._subjects.tolist(), self._cosines.tolist()
         return [Hit(*place) for place in zip(*columns, strict=True)]
 
-    def _promising(self, scores: F32, subjects: I64) -> I64:
-        """Pick what may be the best of its subject, of subjects that may be among the k nearest.
-
-        The slack is twice the tolerance because both sides of each comparison are scores.
-        """
-        slack = np.float32(2.0 * self._tolerance)
+    def _promising(self, lower: F32, upper: F32, subjects: I64) -> I64:
+        """Pick what may be the best of its subject, of subjects that may be among the k nearest."""
         if self._k == 1:
-            return np.flatnonzero(scores >= scores.max() - slack)
-        rows = self._leading(scores, subjects, slack)
+            return np.flatnonzero(upper >= lower.max())
+        rows = self._leading(lower, upper, subjects)
         if len(rows) <= _FEW_ROWS:
             return rows
-        order, best, sizes = _by_subject(scores[rows], subjects[rows])
+        order, best, sizes = _by_subject(lower[rows], subjects[rows])
         needed = np.repeat(best, sizes)
         if len(best) > self._k:
             np.maximum(needed, np.partition(best, -self._k)[-self._k], out=needed)
-        return np.compress(scores[rows[order]] >= needed - slack, rows[order])
+        return np.compress(upper[rows[order]] >= needed, rows[order])
 
-    def _leading(self, scores: F32, subjects: I64, slack: np.float32) -> I64:
+    def _leading(self, lower: F32, upper: F32, subjects: I64) -> I64:
         """Cut a long list down by a look at its top, unless too few subjects share that."""
         some = 4 * self._k + _FEW_ROWS
-        if len(scores) > 4 * some:
-            top = np.argpartition(scores, -some)[-some:]
-            _, best, _ = _by_subject(scores[top], subjects[top])
+        if len(lower) > 4 * some:
+            top = np.argpartition(lower, -some)[-some:]
+            _, best, _ = _by_subject(lower[top], subjects[top])
             if len(best) >= self._k:
-                return np.flatnonzero(scores >= np.partition(best, -self._k)[-self._k] - slack)
-        return np.arange(len(scores))
+                return np.flatnonzero(upper >= np.partition(best, -self._k)[-self._k])
+        return np.arange(len(lower))
 
     def _merge(self) -> None:
         """Give the places anew among their holders and the rows that came in since."""
@@ -125,7 +119,7 @@ class Ranking:
         order = order[np.sort(first)[: self._k]]
         self._cosines, self._keys, self._subjects = cosines[order], keys[order], subjects[order]
         if len(order) == self._k:
-            self.floor = float(np.float32(cosines[order[-1]] - self._tolerance))
+            self.floor = float(cosines[order[-1]])
 
 
 def _by_subject(scores: F32, subjects: I64) -> tuple[I64, F32, I64]:

@@ -1,0 +1,315 @@
+"""How long a search takes, beside what the memory allows and what others need, in one run.
+
+`python bench/search.py` prints a table and, with `--json`, writes `ratios` and `absolute` figures;
+`--quick` measures a tenth of the faces. Each ratio is the median over pairs of measurements that
+were taken one after the other, so that whatever else the machine does slows both sides; the
+spread is between its quartiles. The faces are synthetic and the same in every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import platform
+import statistics
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from knownface.index import cosines
+from knownface.index.crew import cores
+from knownface.index.exact import ExactIndex
+from knownface.index.graph import Graph
+from knownface.index.hnsw import HnswIndex
+from knownface.types import F32, I64
+
+MILLION = 1_000_000
+PER_PERSON = 4
+BLOCK = 20_000
+SEED = 11
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Synthetic embeddings: people who differ as real ones do, each with a few pictures.
+
+    The directions have unequal weight, as if there were about 86 of 128; two pictures of one
+    person have a cosine of about 0.55, two of different people one of 0 ± 0.11.
+    """
+
+    count: int
+    dimension: int
+
+    def blocks(self) -> Iterator[tuple[I64, I64, F32]]:
+        """Yield keys [N], subjects [N] and unit vectors [N, D]."""
+        for start in range(0, self.count, BLOCK):
+            keys = np.arange(start, min(start + BLOCK, self.count))
+            yield keys, keys // PER_PERSON, self._pictures(keys // PER_PERSON, start)
+
+    def probes(self, count: int, seed: int = 1) -> tuple[I64, F32]:
+        """Return further pictures, [N, D], of people who are stored, and who they are, [N]."""
+        subjects = np.random.default_rng([SEED, seed]).integers(0, self.count // PER_PERSON, count)
+        return subjects, self._pictures(subjects, self.count + seed)
+
+    def strangers(self, count: int) -> F32:
+        """Return pictures, [N, D], of people who are not stored."""
+        return self._pictures(np.arange(count) + self.count, self.count + 2)
+
+    def _pictures(self, subjects: I64, seed: int) -> F32:
+        falling = 1.0 / np.sqrt(1.0 + np.arange(self.dimension) / (self.dimension / 8))
+        weights: F32 = (falling / np.linalg.norm(falling)).astype(np.float32)
+        names, places = np.unique(subjects, return_inverse=True)
+        people = np.stack([self._person(int(name)) for name in names]) * weights
+        people /= np.linalg.norm(people, axis=1, keepdims=True)
+        rows = np.random.default_rng([SEED, 2, seed]).standard_normal(
+            (len(subjects), self.dimension), np.float32
+        )
+        rows = people[places] + 0.9 * rows * weights
+        unit: F32 = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
+
+    def _person(self, name: int) -> F32:
+        return np.random.default_rng([SEED, 3, name]).standard_normal(self.dimension, np.float32)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two things timed in turn: the median ratio of the first to the second, and milliseconds."""
+
+    ratio: float
+    quartiles: tuple[float, float]
+    first: float
+    second: float
+
+    @classmethod
+    def of(
+        cls, first: Callable[[int], object], second: Callable[[int], object], rounds: int
+    ) -> Paired:
+        """Time both for each number of a round, after two rounds that do not count."""
+        times = [(seconds(first, n), seconds(second, n)) for n in range(-2, rounds)][2:]
+        ratios = [one / other for one, other in times]
+        low, _, high = statistics.quantiles(ratios, n=4)
+        ones, others = zip(*times, strict=True)
+        milliseconds = [1000 * statistics.median(column) for column in (ones, others)]
+        return cls(statistics.median(ratios), (low, high), milliseconds[0], milliseconds[1])
+
+
+def seconds(action: Callable[[int], object], number: int) -> float:
+    began = time.perf_counter()
+    action(abs(number))
+    return time.perf_counter() - began
+
+
+def anonymous_bytes() -> int:
+    """Return how much memory of its own the process has: files that it maps are not counted."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("this system does not tell")
+
+
+class Bench:
+    """Collects the figures of collections of one size; `scale` is 0.1 for a quick look."""
+
+    def __init__(self, scale: float, folder: Path, console: Console) -> None:
+        self.count = int(MILLION * scale)
+        self.rounds = max(7, int(40 * scale))
+        self.probes = int(10_000 * scale)
+        self.folder = folder
+        self.console = console
+        self.ratios: Figures = {}
+        self.absolute: Figures = {}
+        self.spread: dict[str, tuple[float, float]] = {}
+
+    def note(self, name: str, pair: Paired, *, faster: bool = False) -> None:
+        """Keep a ratio, turned over where it says how many times faster the first is."""
+        low, high = pair.quartiles
+        self.ratios[name] = 1 / pair.ratio if faster else pair.ratio
+        self.spread[name] = (1 / high, 1 / low) if faster else (low, high)
+        self.console.print(
+            f"{name}: {self.ratios[name]:.2f} ({pair.first:.2f} ms beside {pair.second:.2f} ms)"
+        )
+
+    def exact(self, dimension: int) -> None:
+        """Measure the scan: beside the memory, NumPy and others, and for ten faces."""
+        faces = Faces(self.count, dimension)
+        small = ExactIndex(dimension)  # so that what the process needs once is there before
+        for keys, subjects, vectors in Faces(BLOCK, dimension).blocks():
+            small.add(keys, subjects, vectors)
+        small.search(vectors[:1], 1)
+        del small, vectors
+        before = anonymous_bytes()
+        index = ExactIndex(dimension, folder=self.folder)
+        for keys, subjects, vectors in faces.blocks():
+            index.add(keys, subjects, vectors)
+        del keys, subjects, vectors
+        self.absolute[f"ram_bytes_per_face_{dimension}"] = (anonymous_bytes() - before) / self.count
+        matrix = np.concatenate([vectors for _, _, vectors in faces.blocks()])
+        queries = faces.probes(512)[1]
+        reader = Reader(index)
+        name = f"1m_{dimension}"
+
+        def search(number: int) -> object:
+            return index.search(queries[number : number + 1], 1)
+
+        def product(number: int) -> object:
+            scores = matrix @ queries[number]
+            best = np.argpartition(scores, -10)[-10:]
+            return best[np.argsort(-scores[best])] // PER_PERSON
+
+        def ten(number: int) -> object:
+            return index.search(queries[10 * number : 10 * number + 10], 1)
+
+        pair = Paired.of(search, lambda _: reader.read(), self.rounds)
+        self.note(f"scan_over_bandwidth_{name}", pair)
+        self.absolute[f"scan_ms_{name}"] = pair.first
+        self.note(f"scan_vs_numpy_{name}", Paired.of(search, product, self.rounds), faster=True)
+        self.note(f"ten_faces_over_one_scan_{name}", Paired.of(ten, search, self.rounds))
+        if dimension == 128:
+            self.ratios["ten_faces_over_one"] = self.ratios[f"ten_faces_over_one_scan_{name}"]
+            self.peers(matrix, queries, search)
+        self.same_answers(index, matrix, faces)
+
+    def same_answers(self, index: ExactIndex, matrix: F32, faces: Faces) -> None:
+        """Compare the first subject with that of a comparison of all float32 vectors."""
+        half = self.probes // 2
+        queries = np.concatenate([faces.probes(half, seed=5)[1], faces.strangers(half)])
+        same = 0
+        for start in range(0, len(queries), 250):
+            block = queries[start : start + 250]
+            best = np.full(len(block), -1, np.int64)
+            truth = np.full(len(block), -2.0, np.float32)
+            for row in range(0, len(matrix), 50_000):
+                scores = block @ matrix[row : row + 50_000].T
+                # A product's last bits depend on its shape: the leaders are compared exactly.
+                leaders = scores >= scores.max(axis=1, keepdims=True) - 1e-5
+                for number, near in zip(*np.nonzero(leaders), strict=True):
+                    found = cosines(block[number], matrix[row + near][None])[0]
+                    if found > truth[number]:
+                        truth[number], best[number] = found, row + near
+            answers = [hits[0].subject for hits in index.search(block, 1)]
+            same += int(np.count_nonzero(np.array(answers) == best // PER_PERSON))
+        name = f"same_first_subject_1m_{index.dimension}"
+        self.ratios[name] = same / len(queries)
+        self.console.print(f"{name}: {same} of {len(queries)}")
+
+    def peers(self, matrix: F32, queries: F32, search: Callable[[int], object]) -> None:
+        """Time what else searches float32 vectors exactly, where it is installed."""
+        Graph(matrix.shape[1])  # loads what has to be loaded before usearch
+        from usearch.index import search as usearch_search
+
+        def usearch_exact(number: int) -> object:
+            return usearch_search(matrix, queries[number], 10, metric="ip", exact=True)
+
+        pair = Paired.of(search, usearch_exact, self.rounds)
+        self.note("scan_vs_usearch_exact_1m_128", pair, faster=True)
+        try:
+            import faiss
+        except ImportError:
+            self.console.print("faiss is not installed: see the dependency group bench")
+            return
+        flat = faiss.IndexFlatIP(matrix.shape[1])
+        flat.add(matrix)
+        pair = Paired.of(search, lambda n: flat.search(queries[n : n + 1], 10), self.rounds)
+        self.note("scan_vs_faiss_flat_1m_128", pair, faster=True)
+
+    def graph(self) -> None:
+        """Measure the graph: how often it finds the first subject, and how much faster."""
+        faces = Faces(self.count, 128)
+        exact, graph = ExactIndex(128, folder=self.folder), HnswIndex(128, folder=self.folder)
+        for keys, subjects, vectors in faces.blocks():
+            exact.add(keys, subjects, vectors)
+            graph.add(keys, subjects, vectors)
+        began = time.perf_counter()
+        graph.wait()
+        self.absolute["hnsw_build_seconds_1m_128"] = time.perf_counter() - began
+        queries = faces.probes(self.probes)[1]
+        wanted = [hits[0].subject for hits in exact.search(queries, 1)]
+        found = [hits[0].subject for hits in graph.search(queries, 1)]
+        recall = float(np.mean(np.array(wanted) == np.array(found)))
+        self.ratios["hnsw_recall_1m_128"] = recall
+        self.console.print(f"hnsw_recall_1m_128: {recall:.4f} of {len(queries)}")
+        pair = Paired.of(
+            lambda n: graph.search(queries[n : n + 1], 1),
+            lambda n: exact.search(queries[n : n + 1], 1),
+            4 * self.rounds,
+        )
+        self.note("hnsw_vs_scan_1m_128", pair, faster=True)
+        self.absolute["hnsw_ms_1m_128"] = pair.first
+
+
+class Reader:
+    """Reads the codes of an index once, with as many threads as a search: what memory allows."""
+
+    def __init__(self, index: ExactIndex) -> None:
+        self._parts = [codes.view(np.int64).ravel() for codes in index.codes()]
+
+    def read(self) -> None:
+        waiting = deque(self._parts)
+
+        def work() -> None:
+            while waiting:
+                try:
+                    part = waiting.popleft()
+                except IndexError:
+                    return
+                np.bitwise_or.reduce(part)
+
+        helpers = [threading.Thread(target=work) for _ in range(cores() - 1)]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+
+
+def measure(
+    scale: float, parts: tuple[str, ...], console: Console
+) -> Mapping[str, Mapping[str, object]]:
+    """Measure the parts and return `ratios`, `absolute` figures and the `spread` of the ratios."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(scale, Path(folder), console)
+        for dimension in (128, 512):
+            if str(dimension) in parts:
+                bench.exact(dimension)
+        if "hnsw" in parts:
+            bench.graph()
+    return {"ratios": bench.ratios, "absolute": bench.absolute, "spread": bench.spread}
+
+
+def main() -> None:
+    """Measure, print and, where asked for, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--parts", nargs="+", default=["128", "512", "hnsw"])
+    arguments = parser.parse_args()
+    console = Console()
+    figures = measure(0.1 if arguments.quick else 1.0, tuple(arguments.parts), console)
+    table = Table("figure", "value", "quartiles")
+    for group in ("ratios", "absolute"):
+        for name, value in figures[group].items():
+            low_high = figures["spread"].get(name)
+            table.add_row(name, f"{value:.4g}", "" if low_high is None else str(low_high))
+    console.print(table)
+    console.print(f"{platform.machine()}, {cores()} cores")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""Search through a graph of neighbours, for collections that are too large to be scanned.
+
+All rows lie in an exact index, which is this index's memory: it answers as long as the graph does
+not hold nearly all of them, and whatever the graph has no sure answer to. A thread of its own
+places rows in the graph and takes removed ones out of it.
+
+A search takes a snapshot, then the runs of rows that are not placed yet, then asks the graph: a
+row leaves the runs when the graph holds it, and leaves the graph when no snapshot shows it. So
+every row of the snapshot is either among the runs or in the graph. All candidates are compared by
+their float32 vectors, as the snapshot shows them.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from knownface.index.chunks import Chunk, View
+from knownface.index.exact import ExactIndex, Snapshot
+from knownface.index.graph import Graph
+from knownface.index.ranking import Hit, Ranking
+from knownface.types import F32, I64
+
+_CHUNK_ROWS: Final = 32_768
+_LEAST: Final = 100_000  # rows from which on a graph is worth its memory
+_BEHIND: Final = 128  # rows not placed yet that are compared one by one
+_FEW: Final = 8  # rows placed at a time while searches use the graph
+_MANY: Final = 512  # and while they do not
+_PLACES: Final = 100  # for more the scan is as fast
+_CANDIDATES: Final = 1024  # asked of the graph at the most
+
+
+class _Linked:
+    """A graph and what is to be done to it: runs of rows to be placed, labels to be removed."""
+
+    def __init__(self, dimension: int) -> None:
+        self.graph = Graph(dimension)
+        self._lock = threading.Lock()
+        self._runs: deque[tuple[Chunk, int, int]] = deque()
+        self._doomed: list[I64] = []
+        self._claimed = False
+        self.behind = 0
+
+    def follow(self, chunk: Chunk, start: int, stop: int) -> None:
+        with self._lock:
+            self._runs.append((chunk, start, stop))
+            self.behind += stop - start
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to be done."""
+        return bool(self._runs or self._doomed)
+
+    def claim(self) -> bool:
+        """Return whether there is something to do and nobody does it; the caller does, then."""
+        with self._lock:
+            claimed = self.busy and not self._claimed
+            self._claimed = self._claimed or claimed
+        return claimed
+
+    def release(self) -> None:
+        self._claimed = False
+
+    def doom(self, labels: I64) -> None:
+        with self._lock:
+            self._doomed.append(labels)
+
+    def runs(self) -> list[tuple[Chunk, int, int]]:
+        with self._lock:
+            return list(self._runs)
+
+    def work(self, chunk_rows: int) -> None:
+        """Do a part of what is to be done; for one thread at a time."""
+        with self._lock:
+            doomed, self._doomed = self._doomed, []
+            run = self._runs[0] if self._runs else None
+        if doomed:
+            self.graph.remove(np.concatenate(doomed))
+        if run is not None:
+            chunk, start, stop = run
+            end = min(stop, start + (_MANY if self.behind > 2 * _BEHIND else _FEW))
+            held = chunk.held(start, end)
+            vectors = chunk.take(held)[2]
+            finite = np.isfinite(vectors).all(axis=1)
+            self.graph.add(chunk.serial * chunk_rows + held[finite], vectors[finite])
+            with self._lock:
+                self._runs.popleft()
+                if end < stop:
+                    self._runs.appendleft((chunk, end, stop))
+                self.behind -= end - start
+
+
+class HnswIndex(ExactIndex):
+    """Finds nearly always what the exact search finds: see `knownface.index.Index`."""
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        folder: Path | None = None,
+        chunk_rows: int = _CHUNK_ROWS,
+        threads: int | None = None,
+        least: int = _LEAST,
+    ) -> None:
+        """Make a graph when there are `least` rows: see ExactIndex for the rest."""
+        self._least = least
+        self._linked: _Linked | None = None
+        self._worker = ThreadPoolExecutor(1, "knownface-graph")
+        super().__init__(dimension, folder=folder, chunk_rows=chunk_rows, threads=threads)
+
+    def add(self, keys: I64, subjects: I64, vectors: F32) -> None:
+        super().add(keys, subjects, vectors)
+        self._tend()
+
+    def remove(self, keys: I64) -> None:
+        super().remove(keys)
+        self._tend()
+
+    def clear(self) -> None:
+        self._linked = None
+        super().clear()
+
+    def wait(self) -> None:
+        """Return when all that was added is in the graph and all that was removed is not."""
+        while (linked := self._linked) is not None and linked.busy:
+            self._worker.submit(linked.work, self._chunk_rows).result()
+
+    def _search_block(self, snapshot: Snapshot, queries: F32, k: int) -> list[list[Hit]]:
+        linked = self._linked  # after the snapshot, and before the graph is asked: see above
+        if linked is None or linked.behind > _BEHIND or k > _PLACES:
+            return super()._search_block(snapshot, queries, k)
+        views = {view.serial: view for view in snapshot.views}
+        fresh = [self._labels(chunk, np.arange(*run)).tolist() for chunk, *run in linked.runs()]
+        waiting = list(chain.from_iterable(fresh))
+        found: list[list[Hit]] = []
+        for query in queries:
+            hits = self._followed(linked.graph, views, waiting, query, k)
+            found.append(hits or super()._search_block(snapshot, query[None], k)[0])
+        return found
+
+    def _followed(
+        self, graph: Graph, views: dict[int, View], waiting: list[int], query: F32, k: int
+    ) -> list[Hit]:
+        """Return the places by what the graph knows, or nothing when they are not sure."""
+        count = 2 * k + 6
+        while count <= min(_CANDIDATES, len(graph)):
+            labels, rest = graph.nearest(query, count)
+            places = (divmod(label, self._chunk_rows) for label in chain(labels.tolist(), waiting))
+            seen = [(views[serial], row) for serial, row in places if serial in views]
+            rows = [(view, row) for view, row in seen if view.alive[row]]
+            if rows:
+                ranking = Ranking(query, k)
+                ranking.place(
+                    np.array([view.vectors[row] for view, row in rows]),
+                    np.array([view.keys[row] for view, row in rows]),
+                    np.array([view.subjects[row] for view, row in rows]),
+                )
+                hits = ranking.hits()
+                if len(hits) == k and hits[-1].cosine > rest:
+                    return hits
+            count *= 4
+        return []
+
+    def _labels(self, chunk: Chunk, rows: I64) -> I64:
+        """Return what rows of a chunk are called in the graph."""
+        return chunk.serial * self._chunk_rows + rows
+
+    def _appended(self, chunk: Chunk, start: int, stop: int) -> None:
+        if self._linked is not None:
+            self._linked.follow(chunk, start, stop)
+
+    def _erase(self, erased: list[tuple[Chunk, I64]]) -> None:
+        super()._erase(erased)
+        linked = self._linked
+        if linked is not None:
+            for chunk, rows in erased:
+                linked.doom(self._labels(chunk, rows))
+            self._wake()
+
+    def _tend(self) -> None:
+        """Begin a graph, or begin anew when too much of it is strangers, or give it up."""
+        linked, count = self._linked, len(self)
+        if 2 * count < self._least:
+            self._linked = None
+        elif count >= self._least and (linked is None or linked.graph.strangers > count):
+            linked = _Linked(self._dimension)
+            for chunk in self._chunks.values():
+                linked.follow(chunk, 0, chunk.used)
+            self._linked = linked
+        self._wake()
+
+    def _wake(self) -> None:
+        """See to it that somebody works, for the program or this index may end at any time."""
+        linked = self._linked
+        if linked is not None and linked.claim():
+            with suppress(RuntimeError):  # the program is about to end
+                self._worker.submit(_work, weakref.ref(self), linked, self._chunk_rows)
+
+
+def _work(index: weakref.ref[HnswIndex], linked: _Linked, chunk_rows: int) -> None:
+    """Do a part of an index's work, and come back for the rest if somebody still uses it."""
+    try:
+        linked.work(chunk_rows)
+    finally:
+        linked.release()
+    user = index()
+    if user is not None and linked.busy:
+        user._wake()
