@@ -17,6 +17,7 @@ from servers import SECONDS, Server
 API: Final = "/api/v1"
 FACES: Final = f"{API}/recognition/faces"
 SUBJECTS: Final = f"{API}/recognition/subjects"
+BATCH: Final = f"{FACES}/batch"
 RECOGNIZE: Final = f"{API}/recognition/recognize"
 DETECT: Final = f"{API}/detection/detect"
 VERIFY: Final = f"{API}/verification/verify"

@@ -169,10 +169,16 @@ class Recognition:
     def add_example(self, service: Service, subject: str, data: bytes, options: Options) -> Example:
         """File the one face of a picture under a subject, which is created if need be."""
         subject = checked_name(subject)
-        embedding = self.embedding_of(data, self._embedder(service), options)
-        photograph = Photograph(data, media_type(data)) if self._save_images else None
+        embedding, photograph = self.prepare(service, data, options)
         with self._store.begin() as tx:
             return tx.add_example(service.id, subject, embedding, photograph)
+
+    def prepare(
+        self, service: Service, data: bytes, options: Options
+    ) -> tuple[Embedding, Photograph | None]:
+        """Return what an example of a picture's one face is made of; nothing is stored."""
+        embedding = self.embedding_of(data, self._embedder(service), options)
+        return embedding, Photograph(data, media_type(data)) if self._save_images else None
 
     def embedding_of(self, data: bytes, model: ModelSpec, options: Options) -> Embedding:
         """Return the embedding of the one face of a picture: what is filed as an example."""

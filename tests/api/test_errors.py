@@ -29,6 +29,8 @@ GUARDED = [
     ("DELETE", f"{RECOGNITION}/faces", "Recognition"),
     ("DELETE", f"{RECOGNITION}/faces/x", "Recognition"),
     ("POST", f"{RECOGNITION}/faces/delete", "Recognition"),
+    ("POST", f"{RECOGNITION}/faces/batch", "Recognition"),
+    ("GET", f"{RECOGNITION}/faces/batch", "Recognition"),
     ("GET", f"{RECOGNITION}/faces/x/img", "Recognition"),
     ("POST", f"{RECOGNITION}/faces/x/verify", "Recognition"),
     ("POST", f"{RECOGNITION}/recognize", "Recognition"),

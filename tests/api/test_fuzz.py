@@ -67,6 +67,8 @@ OPERATIONS = st.sampled_from(
         ("DELETE", "/api/v1/recognition/faces"),
         ("DELETE", "/api/v1/recognition/faces/{}"),
         ("POST", "/api/v1/recognition/faces/delete"),
+        ("POST", "/api/v1/recognition/faces/batch"),
+        ("GET", "/api/v1/recognition/faces/batch"),
         ("GET", "/api/v1/recognition/faces/{}/img"),
         ("POST", "/api/v1/recognition/faces/{}/verify"),
         ("GET", "/api/v1/static/{}/images/{}"),

@@ -30,6 +30,7 @@ _JSON: Final = re.compile(r"application/(json|[\w.+-]+\+json)")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _MOST_PARTS: Final = 100
+_MOST_PARTS_OF_A_BATCH: Final = 2000
 _LONGEST_TEXT: Final = 64 << 10
 
 
@@ -168,15 +169,19 @@ class Form:
     """A multipart body while it comes in: the first file of each name, and every text.
 
     A part is a file when it has a file name, however empty. `unusable` names the parts without one
-    that are no text of a sane length either.
+    that are no text of a sane length either. Of the name `many`, if there is one, all files are
+    kept, in `batch`, and one that is too large is only that file's failure.
     """
 
-    def __init__(self, content_type: str, max_file_size: int) -> None:
+    def __init__(self, content_type: str, max_file_size: int, *, many: str | None = None) -> None:
         """Take the request's content type, which has to name a boundary (InvalidRequest)."""
         self.files: dict[str, bytes] = {}
+        self.batch: list[bytes | PayloadTooLarge] = []
         self.texts: list[tuple[str, str]] = []
         self.unusable: list[str] = []
         self._max_file_size = max_file_size
+        self._many = many
+        self._most_parts = _MOST_PARTS if many is None else _MOST_PARTS_OF_A_BATCH
         self._part = _Part()
         self._parts = 0
         self._header, self._value = b"", b""
@@ -218,8 +223,8 @@ class Form:
 
     def _begin(self) -> None:
         self._parts += 1
-        if self._parts > _MOST_PARTS:
-            raise InvalidRequest(f"The multipart body has more than {_MOST_PARTS} parts")
+        if self._parts > self._most_parts:
+            raise InvalidRequest(f"The multipart body has more than {self._most_parts} parts")
         self._part = _Part()
 
     def _add_header(self, data: bytes, start: int, end: int) -> None:
@@ -241,9 +246,11 @@ class Form:
     def _add_content(self, data: bytes, start: int, end: int) -> None:
         part = self._part
         size = part.content.tell() + end - start
-        if part.is_file and size > self._max_file_size:
-            raise picture_too_large(self._max_file_size)
-        part.too_long |= not part.is_file and size > _LONGEST_TEXT
+        if size > (self._max_file_size if part.is_file else _LONGEST_TEXT):
+            if part.is_file and part.name != self._many:
+                raise picture_too_large(self._max_file_size)
+            part.too_long = True
+            part.content = BytesIO()
         if not part.too_long:
             part.content.write(memoryview(data)[start:end])
 
@@ -251,7 +258,10 @@ class Form:
         part = self._part
         content = part.content.getvalue()
         text = None if part.is_file or part.too_long else _text(content)
-        if part.is_file:
+        if part.is_file and part.name == self._many:
+            too_large = picture_too_large(self._max_file_size)
+            self.batch.append(too_large if part.too_long else content)
+        elif part.is_file:
             self.files.setdefault(part.name, content)
         elif text is None:
             self.unusable.append(part.name)

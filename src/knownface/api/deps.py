@@ -32,7 +32,9 @@ from knownface.app import App
 from knownface.errors import (
     DeadlineExceeded,
     InvalidRequest,
+    KnownfaceError,
     MissingPart,
+    PayloadTooLarge,
     UnsupportedMediaType,
 )
 from knownface.recognition import Options
@@ -64,6 +66,8 @@ class Pool:
 
     def __init__(self, threads: int) -> None:
         self._limiter = anyio.CapacityLimiter(threads)
+        # What one request of many pictures may take of them at one time.
+        self.share = max(1, threads // 4)
 
     async def run(self, call: Callable[[], T], deadline: float) -> T:
         """Return what the call returns; DeadlineExceeded when no thread is free in time.
@@ -110,6 +114,23 @@ class Turn:
     async def look(self, call: Callable[[], T]) -> T:
         """Run a look at the program's health in a thread of its own, however busy the pool is."""
         return await anyio.to_thread.run_sync(call)
+
+    async def each(self, calls: Sequence[Callable[[], T]]) -> list[T | KnownfaceError]:
+        """Run these in a share of the pool, and return what each returned or raised, in order."""
+        done: dict[int, T | KnownfaceError] = {}
+        share = anyio.CapacityLimiter(self.pool.share)
+
+        async def run(place: int) -> None:
+            async with share:
+                try:
+                    done[place] = await self.use(calls[place])
+                except KnownfaceError as error:
+                    done[place] = error
+
+        async with anyio.create_task_group() as tasks:
+            for place in range(len(calls)):
+                tasks.start_soon(run, place)
+        return [done[place] for place in range(len(calls))]
 
     async def json(self) -> object:
         """Return the JSON document in the body (UnsupportedMediaType, InvalidRequest)."""
@@ -232,15 +253,68 @@ def _pictures(*names: str) -> Callable[..., Awaitable[Submission]]:
     return read
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Many pictures of one request, each with the name of its subject, and its parameters."""
+
+    parameters: Parameters
+    subjects: Sequence[str]
+    _pictures: Sequence[bytes | PayloadTooLarge]
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    def picture(self, place: int) -> bytes:
+        """Return a picture's bytes (PayloadTooLarge)."""
+        picture = self._pictures[place]
+        if isinstance(picture, PayloadTooLarge):
+            raise picture
+        return picture
+
+
+async def _batch(turn: TurnDep) -> Batch:
+    """Read every file of a form, and the subjects: one for all of them, or one for each.
+
+    Raises what the reader of one picture does, and MissingParameter without a subject.
+    """
+    request = turn.request
+    content_type = request.headers.get("content-type", "")
+    if media_kind(content_type) != MULTIPART:
+        raise UnsupportedMediaType("Send pictures as multipart/form-data")
+    form = Form(content_type, turn.app.settings.max_file_size, many="file")
+    async for chunk in request.stream():
+        form.write(chunk)
+    form.finish()
+    _refuse_unusable(form)
+    if not form.batch:
+        raise MissingPart("file")
+    parameters = Parameters(request.scope["query_string"], form.texts)
+    parameters.required("subject")
+    subjects = parameters.all("subject")
+    if len(subjects) == 1:
+        subjects *= len(form.batch)
+    if len(subjects) != len(form.batch):
+        raise InvalidRequest(
+            f"There are {len(subjects)} subjects for {len(form.batch)} pictures: send one for all "
+            "of them, or one for each, in their order"
+        )
+    return Batch(parameters, subjects, form.batch)
+
+
 def _files(form: Form, names: Sequence[str]) -> dict[str, bytes]:
     for name in names:
         if name not in form.files:
             raise MissingPart(name)
-    for name in sorted(_TEXTS.intersection(form.unusable)):
-        raise InvalidRequest(f"Part {name} is too long or not UTF-8")
+    _refuse_unusable(form)
     return {name: form.files[name] for name in names}
 
 
+def _refuse_unusable(form: Form) -> None:
+    for name in sorted(_TEXTS.intersection(form.unusable)):
+        raise InvalidRequest(f"Part {name} is too long or not UTF-8")
+
+
+ManyPictures = Annotated[Batch, Depends(_batch)]
 OnePicture = Annotated[Submission, Depends(_pictures("file"))]
 TwoPictures = Annotated[Submission, Depends(_pictures("source_image", "target_image"))]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from knownface.api import schemas
 
@@ -202,6 +203,73 @@ ADD_EXAMPLE: Final = _operation(
     body=_pictures("file"),
     errors=_PICTURE,
 )
+ADD_EXAMPLES: Final = _operation(
+    schemas.BatchResult,
+    {"result": [_EXAMPLE, {"message": "No face is found in the given image", "code": 28}]},
+    query=[
+        _query(
+            "subject", {"type": "string"}, "The subject of all pictures, unless parts name them."
+        ),
+        _THRESHOLD,
+    ],
+    body={
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": f"As often as there are pictures. {_SENDABLE}",
+                        },
+                        "subject": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "The subject of all pictures, or one for each, in "
+                            "their order.",
+                        },
+                    },
+                }
+            }
+        },
+    },
+    errors={
+        400: "Nothing was looked at: no picture (34), no subject (33), not as many subjects as "
+        "pictures or another value wrong (26), no key (20).",
+        404: _PICTURE[404],
+        409: "The stored embeddings come from another model.",
+        413: "The request is too large.",
+        415: "Not a form.",
+        503: _PICTURE[503],
+    },
+)
+EXPORT: Final[Operation] = {
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "A ZIP archive: a folder of photographs for each subject, and "
+            "manifest.csv, which comes last.",
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **{
+            status: {"model": schemas.Failure, "description": text}
+            for status, text in _GUARDED.items()
+        },
+    },
+    "openapi_extra": {
+        "parameters": [
+            _SUBJECT,
+            _query(
+                "embeddings",
+                {"type": "boolean", "default": False},
+                "Add embeddings.jsonl: one JSON object a line.",
+            ),
+        ]
+    },
+}
 LIST_EXAMPLES: Final = _operation(
     schemas.ExamplePage,
     {

@@ -42,6 +42,10 @@ class Parameters:
             raise MissingParameter(name)
         return value
 
+    def all(self, name: str) -> list[str]:
+        """Return every value as it was sent."""
+        return list(self._values.get(name, ()))
+
     def integer(self, name: str, default: int, *, least: int) -> int:
         """Return a whole number of at least `least`."""
         value = self._stripped(name)

@@ -176,6 +176,18 @@ class Example(Schema):
     subject: str
 
 
+class BatchExample(Example):
+    duplicate: bool | None = Field(
+        None, description="True when the subject had this very picture before; else absent."
+    )
+
+
+class BatchResult(Schema):
+    result: list[BatchExample | Failure] = Field(
+        description="One for each picture, in the order of the request."
+    )
+
+
 class ExamplePage(Schema):
     faces: list[Example]
     page_number: int

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from knownface import __version__
 from knownface.api import (
+    batch,
     detection,
     docs,
     faces,
@@ -71,7 +72,7 @@ def create_server(app: App) -> FastAPI:
     server.state.app = app
     server.state.metrics = metrics
     server.state.pool = Pool(THREADS_PER_SLOT * (settings.slots or cores()))
-    for module in (recognition, subjects, faces, detection, verification, health, docs):
+    for module in (recognition, subjects, batch, faces, detection, verification, health, docs):
         server.include_router(module.router)
     server.include_router(faces.static)
     server.openapi = partial(openapi.describe, server)  # type: ignore[method-assign]  # FastAPI's own way

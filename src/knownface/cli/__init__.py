@@ -12,6 +12,7 @@ import click
 
 from knownface import __version__
 from knownface.cli.attributes import age_gender, detection, mask, pose
+from knownface.cli.bulk import export, import_
 from knownface.cli.checks import doctor, migrate
 from knownface.cli.evaluate import evaluate
 from knownface.cli.models import models
@@ -36,6 +37,9 @@ EXAMPLES = """Examples:
 \b
   knownface service create --type recognition --name door
       Make another face collection and print its key.
+\b
+  knownface import people/ --service door
+      Add many pictures at once: a folder for each subject.
 \b
   knownface detect photo.jpg --annotate faces.jpg
       Find the faces without a server, and draw them.
@@ -66,6 +70,8 @@ COMMANDS: Final = (
     service,
     models,
     reembed,
+    import_,
+    export,
     recognize,
     detect,
     verify,

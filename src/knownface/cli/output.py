@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -104,6 +105,45 @@ def measuring() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total or None)
 
         yield bar
+
+
+@contextmanager
+def counting(
+    what: str, total: int | None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int], None]]:
+    """Show on standard error how many of `total` are done, how fast, and how long it will take.
+
+    On a screen that is a bar, elsewhere a line now and then.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(what, total, clock)
+        return
+    with measuring() as bar:
+        yield lambda done: bar(what, done, total or 0)
+
+
+class _Lines:
+    """Says every few seconds how far something is."""
+
+    _SECONDS = 10.0
+
+    def __init__(self, what: str, total: int | None, clock: Callable[[], float]) -> None:
+        self._what = what
+        self._total = total
+        self._clock = clock
+        self._started = self._said = clock()
+
+    def __call__(self, done: int) -> None:
+        now = self._clock()
+        if now - self._said < self._SECONDS:
+            return
+        self._said = now
+        rate = done / (now - self._started)
+        of, left = "", ""
+        if self._total is not None:
+            of = f" of {self._total}"
+            left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
+        click.echo(f"{self._what}: {done}{of}, {rate:.1f}/s{left}", err=True)
 
 
 def _plain(cell: object) -> str:

@@ -17,6 +17,7 @@ from knownface.settings import Settings
 from knownface.types import Service, ServiceType, Threshold
 
 if TYPE_CHECKING:
+    from knownface.accounts import Accounts
     from knownface.api.wire import Json, View
     from knownface.app import App
     from knownface.drawing import Label
@@ -125,7 +126,7 @@ def recognize(
     common = Asked(**asked)  # type: ignore[arg-type]  # click made them of these types
     options = common.options(prediction_count)
     with _app(settings, common) as app:
-        service = _service(app, application, service_name)
+        service = recognition_service(app.accounts, application, service_name)
         least = SAME_PERSON if threshold is None else threshold
         if service.threshold is not None:
             least = 0.0  # what its threshold lets pass is known
@@ -222,9 +223,9 @@ def _app(settings: Settings, asked: Asked) -> Iterator[App]:
         app.close()
 
 
-def _service(app: App, application: str, name: str | None) -> Service:
+def recognition_service(accounts: Accounts, application: str, name: str | None) -> Service:
     """Return the named recognition service, or the only one there is."""
-    known = [s for s in app.accounts.services() if s.type is ServiceType.RECOGNITION]
+    known = [s for s in accounts.services() if s.type is ServiceType.RECOGNITION]
     if name is None and len(known) == 1:
         return known[0]
     wanted = [s for s in known if s.name == name and s.application == application]

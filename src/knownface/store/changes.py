@@ -60,7 +60,7 @@ class ChangeLog(Queries):
             select(service.c.revision).where(service.c.id == service_id)
         ).scalar_one_or_none()
         if number is None:
-            raise _gone()
+            raise gone()
         return number
 
     def changes(self, service_id: int, since: int) -> Changes | None:
@@ -72,7 +72,7 @@ class ChangeLog(Queries):
             select(service.c.revision, service.c.log_floor).where(service.c.id == service_id)
         ).one_or_none()
         if row is None:
-            raise _gone()
+            raise gone()
         if not row.log_floor <= since <= row.revision:
             return None
         notes = self.connection.execute(
@@ -100,7 +100,7 @@ class ChangeLog(Queries):
             .returning(service.c.revision)
         ).scalar_one_or_none()
         if number is None:
-            raise _gone()
+            raise gone()
         if number % _PRUNE_EVERY == 0:
             self._prune(service_id)
         return number
@@ -162,5 +162,6 @@ class ChangeLog(Queries):
             )
 
 
-def _gone() -> ServiceNotFound:
+def gone() -> ServiceNotFound:
+    """Return the error of whoever asks for a service that was deleted."""
     return ServiceNotFound("The service does not exist any more.")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Small pages, because a vector takes whole pages of its own: one of 128 numbers fills half of one.
 PAGE_SIZE = 1024
 
+# Under which name a connection remembers the size of its database's pages.
+_PAGE_SIZE = "page_size"
+
 # The bytes of a row besides padding and content (its header, a media type), guessed generously.
 _SLACK = 32
 
@@ -27,9 +30,10 @@ def padding(connection: Connection, length: int) -> bytes:
     """Return what to store in front of `length` bytes so that none of them enters the tree."""
     if connection.dialect.name != "sqlite":
         return b""
-    return bytes(
-        padding_length(int(connection.exec_driver_sql("PRAGMA page_size").scalar_one()), length)
-    )
+    # It never changes while a database is open.
+    if _PAGE_SIZE not in connection.info:
+        connection.info[_PAGE_SIZE] = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    return bytes(padding_length(int(connection.info[_PAGE_SIZE]), length))
 
 
 def padding_length(page: int, length: int) -> int:

@@ -20,6 +20,15 @@ from knownface.types import Embedding, Example, Page, Photograph
 _examples = select(example.c.key, example.c.image_id, subject.c.name).join_from(example, subject)
 
 
+class New(NamedTuple):
+    """A face that is to be stored; without an id of its own it gets a random one."""
+
+    subject: str
+    face: Embedding
+    picture: Photograph | None
+    image_id: UUID | None = None
+
+
 class _Found(NamedTuple):
     example: Example
     subject_id: int
@@ -34,30 +43,45 @@ class Examples(Subjects):
         subject_name: str,
         face: Embedding,
         picture: Photograph | None,
+        image_id: UUID | None = None,
     ) -> Example:
-        """Store a face under a subject, which is created if need be.
+        """Store a face under a subject, which is created if need be, by an unused id or a new one.
 
         ModelMismatch when the service holds embeddings of another model or of another length.
         """
+        return self.add_examples(service_id, [New(subject_name, face, picture, image_id)])[0]
+
+    def add_examples(self, service_id: int, faces: Sequence[New]) -> list[Example]:
+        """Store faces as `add_example` does, in their order: as one revision, in few statements."""
+        if not faces:
+            return []
         revision = self._next_revision(service_id)
-        self._refuse_other_model(service_id, face.model, len(face.vector))
-        owner = self.subject(service_id, subject_name)
-        if owner is None:
-            owner = self._insert_subject(service_id, subject_name)
-        image_id = uuid4()
-        key: int = self.connection.execute(
-            insert(example)
-            .values(
-                image_id=image_id,
-                service_id=service_id,
-                subject_id=owner.id,
-                created_at=now(),
-            )
-            .returning(example.c.key)
-        ).scalar_one()
-        self._insert_bytes(key, face, picture)
-        self._note(service_id, revision, "put", [key])
-        return Example(key, image_id, owner.name)
+        if len({(one.face.model, len(one.face.vector)) for one in faces}) > 1:
+            raise ModelMismatch("Embeddings of several models cannot be stored together.")
+        self._refuse_other_model(service_id, faces[0].face.model, len(faces[0].face.vector))
+        owners = self._present_or_new(service_id, [one.subject for one in faces])
+        ids = [one.image_id or uuid4() for one in faces]
+        rows = [
+            {
+                "image_id": image_id,
+                "service_id": service_id,
+                "subject_id": owner.id,
+                "created_at": now(),
+            }
+            for image_id, owner in zip(ids, owners, strict=True)
+        ]
+        returned = self.connection.execute(
+            insert(example).returning(example.c.image_id, example.c.key), rows
+        )
+        numbers = {row.image_id: row.key for row in returned}
+        added = [
+            Example(numbers[image_id], image_id, owner.name)
+            for image_id, owner in zip(ids, owners, strict=True)
+        ]
+        keys = [one.key for one in added]
+        self._insert_bytes(list(zip(keys, faces, strict=True)))
+        self._note(service_id, revision, "put", keys)
+        return added
 
     def examples(self, service_id: int, *, subject: str | None, page: int, size: int) -> Page:
         """One page of all examples or of a subject's, oldest first; empty beyond the last."""
@@ -210,17 +234,21 @@ class Examples(Subjects):
             "vector": vector,
         }
 
-    def _insert_bytes(self, key: int, face: Embedding, picture: Photograph | None) -> None:
-        self.connection.execute(insert(embedding).values(self._embedding_row(key, face)))
-        if picture is not None:
-            self.connection.execute(
-                insert(photograph).values(
-                    example_key=key,
-                    padding=padding(self.connection, len(picture.content)),
-                    content=picture.content,
-                    media_type=picture.media_type,
-                )
-            )
+    def _insert_bytes(self, faces: Sequence[tuple[int, New]]) -> None:
+        vectors = [self._embedding_row(key, new.face) for key, new in faces]
+        photographs = [
+            {
+                "example_key": key,
+                "padding": padding(self.connection, len(new.picture.content)),
+                "content": new.picture.content,
+                "media_type": new.picture.media_type,
+            }
+            for key, new in faces
+            if new.picture is not None
+        ]
+        for table, rows in ((embedding, vectors), (photograph, photographs)):
+            if rows:
+                self.connection.execute(insert(table), rows)
 
 
 def _of(

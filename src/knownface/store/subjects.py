@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import delete, func, insert, select, update
 
 from knownface.errors import SubjectExists, SubjectNotFound
 from knownface.store.changes import ChangeLog
 from knownface.store.names import name_key, normalized
-from knownface.store.queries import now
+from knownface.store.queries import chunks, now
 from knownface.store.tables import example, subject
 from knownface.types import Subject
 
@@ -100,6 +102,22 @@ class Subjects(ChangeLog):
         if found is None:
             raise SubjectNotFound(name)
         return found
+
+    def _present_or_new(self, service_id: int, names: Sequence[str]) -> list[Subject]:
+        """Return the subject of each name, and create those that there are not."""
+        keys = [name_key(name) for name in names]
+        known: dict[bytes, Subject] = {}
+        for some in chunks(list(dict.fromkeys(keys))):
+            rows = self.connection.execute(
+                select(subject.c.name_key, subject.c.id, subject.c.name).where(
+                    subject.c.service_id == service_id, subject.c.name_key.in_(some)
+                )
+            )
+            known |= {bytes(row.name_key): Subject(row.id, row.name) for row in rows}
+        for key, name in zip(keys, names, strict=True):
+            if key not in known:
+                known[key] = self._insert_subject(service_id, name)
+        return [known[key] for key in keys]
 
     def _insert_subject(self, service_id: int, name: str) -> Subject:
         name = normalized(name)
