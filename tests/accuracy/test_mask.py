@@ -36,9 +36,9 @@ def test_masks_are_told_from_faces_and_from_masks_worn_wrongly(
     told: Any = found.figures
     assert found.problems == ()
     # What holds now. Aimed at are 96, 93 and 98.5 %; see docs/models/mask.md.
-    assert told["accuracy"] >= 0.95
-    assert told["balanced_accuracy"] >= 0.84
-    assert told["mask_vs_none"] >= 0.97
+    assert told["accuracy"] >= 0.955
+    assert told["balanced_accuracy"] >= 0.87
+    assert told["mask_vs_none"] >= 0.98
 
 
 def validation(folder: Path, target: Path) -> Path:

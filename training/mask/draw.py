@@ -3,7 +3,7 @@
     python training/mask/draw.py FOLDER
 
 FOLDER holds `faces.npz` and receives `drawn.npz`. Cloth comes from a random generator or from the
-real masks of other faces; only faces of the training part are used, on both sides.
+real masks of other faces of the same fold, so that none can be told from a fold that is trained on.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ cv2.setNumThreads(1)
 Points = NDArray[np.float64]
 Random = np.random.Generator
 
-PATCH = 192
+PATCH, WRITTEN = 192, 160
 MESH = 192
 MESH_REACH = 1.35 / 2.0  # of the patch, which shows twice the face
 NONE, WORN, INCORRECT = 0, 1, 2
 # What is drawn, what it is, and how often on each face.
 KINDS: dict[str, tuple[int, float]] = {
-    "worn": (WORN, 2.0),
+    "worn": (WORN, 2.6),
     "below_nose": (INCORRECT, 2.6),
     "under_mouth": (INCORRECT, 1.3),
-    "chin_out": (INCORRECT, 0.5),
-    "scarf": (NONE, 0.4),
-    "hand": (NONE, 0.6),
-    "beard": (NONE, 0.5),
-    "microphone": (NONE, 0.4),
-    "shade": (NONE, 0.3),
+    "chin_out": (INCORRECT, 0.25),
+    "scarf": (NONE, 0.2),
+    "hand": (NONE, 0.3),
+    "beard": (NONE, 0.25),
+    "microphone": (NONE, 0.2),
+    "shade": (NONE, 0.2),
 }
 # Vertices of the mesh along the jaw, from the image-left ear over the chin to the image-right one.
 JAW = (
@@ -52,10 +52,11 @@ TOP, CHIN, NOSE, LEFT, RIGHT = 10, 152, 4, 234, 454
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """A face's patch, uint8 [192, 192, 3] RGB, and its mesh, float64 [468, 2] in its pixels."""
+    """A face's patch, uint8 [192, 192, 3] RGB, its mesh, float64 [468, 2], and its fold."""
 
     patch: U8
     mesh: Points
+    fold: int
 
     @property
     def height(self) -> float:
@@ -457,19 +458,19 @@ _state: dict[str, list[Surface]] = {}
 
 
 def _work(place: int) -> list[tuple[U8, int, str]]:
-    return drawn(_state["bare"][place], _state["masked"], np.random.default_rng([7, place]))
+    face = _state["bare"][place]
+    donors = [donor for donor in _state["masked"] if donor.fold == face.fold]
+    return drawn(face, donors, np.random.default_rng([7, place]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=Path, default=Path("knownface-data/models"))
-    parser.add_argument("--parts", nargs="+", default=["train"])
-    parser.add_argument("--times", type=float, default=1.0)
     arguments = parser.parse_args()
     with np.load(arguments.folder / "faces.npz") as faces:
         patches, points, size = faces["judged"], faces["points"], faces["size"]
-        label, part, name = faces["label"], faces["part"], faces["name"]
+        label, fold, name = faces["taught"], faces["fold"], faces["name"]
     catalog = Catalog.load(arguments.models)
     mesh_file = catalog.path(catalog.spec("mesh"))
     if mesh_file is None:
@@ -478,25 +479,24 @@ def main() -> None:
     bare: list[int] = []
     for wanted, which, least in ((NONE, "bare", 24), (WORN, "masked", 60)):
         _state[which] = []
-        for place in np.flatnonzero(np.isin(part, arguments.parts) & (label == wanted)):
+        for place in np.flatnonzero((fold >= 0) & (label == wanted)):
             mesh = mesher(patches[place], points[place]) if size[place] >= least else None
             if mesh is not None and np.linalg.norm(mesh[CHIN] - mesh[TOP]) > 60:
-                _state[which].append(Surface(patches[place], mesh))
+                _state[which].append(Surface(patches[place], mesh, int(fold[place])))
                 bare += [int(place)] if which == "bare" else []
-    for kind, (what, often) in KINDS.items():
-        KINDS[kind] = (what, often * arguments.times)
     with ProcessPoolExecutor(2) as pool:
         results = list(pool.map(_work, range(len(_state["bare"])), chunksize=16))
-    base = [name[place] for place, made in zip(bare, results, strict=True) for _ in made]
+    base = [place for place, made in zip(bare, results, strict=True) for _ in made]
     flat = [item for made in results for item in made]
     np.savez(
         arguments.folder / "drawn.npz",
         patch=np.stack(
-            [cv2.resize(p, (112, 112), interpolation=cv2.INTER_AREA) for p, _, _ in flat]
+            [cv2.resize(p, (WRITTEN, WRITTEN), interpolation=cv2.INTER_AREA) for p, _, _ in flat]
         ),
         label=[label for _, label, _ in flat],
         kind=[kind for _, _, kind in flat],
-        base=base,
+        base=name[base],
+        fold=fold[base],
     )
 
 

@@ -33,6 +33,10 @@ VALIDATION, SELECTION, OF = 4, 3, 20
 # A patch shows this many times the longer side of the box: room for turning and shifting.
 PATCH, REACH = 192, 2.0
 ALIKE = 0.95
+# Training and selection together are what is cross-validated, in so many folds.
+FOLDS = 4
+# Labels that are wrong, for training only: what is taught instead, or nothing.
+CORRECTIONS = Path(__file__).parent / "corrections.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +125,43 @@ def groups(pictures: Sequence[str], patches: U8) -> list[str]:
     return [root(name) for name in pictures]
 
 
-def parts(faces: Sequence[Labelled], group: Sequence[str]) -> dict[str, str]:
-    """Return the part of each group; groups with a rare label are dealt out evenly."""
+def shuffled(faces: Sequence[Labelled], group: Sequence[str], salt: str) -> list[str]:
+    """Return the names of the groups, those with the rarest labels first."""
     strata: dict[str, int] = {}
     for face, name in zip(faces, group, strict=True):
         rank = 0 if face.label == 2 else 1 if face.source.startswith("kaggle") else 2
         strata[name] = min(rank, strata.get(name, rank))
-    order = sorted(strata, key=lambda n: (strata[n], hashlib.sha256(n.encode()).digest()))
+    digest = {name: hashlib.sha256((salt + name).encode()).digest() for name in strata}
+    return sorted(strata, key=lambda name: (strata[name], digest[name]))
+
+
+def parts(faces: Sequence[Labelled], group: Sequence[str]) -> dict[str, str]:
+    """Return the part of each group; groups with a rare label are dealt out evenly."""
     dealt: dict[str, str] = {}
-    for place, name in enumerate(order):
+    for place, name in enumerate(shuffled(faces, group, "")):
         turn = place * 7 % OF
         late = turn < VALIDATION + SELECTION
         dealt[name] = PARTS[2] if turn < VALIDATION else PARTS[1] if late else PARTS[0]
     return dealt
+
+
+def folds(faces: Sequence[Labelled], group: Sequence[str], part: dict[str, str]) -> dict[str, int]:
+    """Return the fold of each group, -1 for those that are kept for validation."""
+    pairs = [(f, g) for f, g in zip(faces, group, strict=True) if part[g] != "validation"]
+    order = shuffled([face for face, _ in pairs], [name for _, name in pairs], "f")
+    dealt = dict.fromkeys(group, -1)
+    return dealt | {name: place % FOLDS for place, name in enumerate(order)}
+
+
+def taught(faces: Sequence[Labelled]) -> list[int]:
+    """Return the labels with the corrections, -1 for a face that is left out of the training."""
+    with CORRECTIONS.open(encoding="utf-8", newline="") as stream:
+        corrected = {row["file"]: row["label"] for row in csv.DictReader(stream)}
+    labels = []
+    for face in faces:
+        label = corrected.get(face.file, LABELS[face.label])
+        labels.append(LABELS.index(label) if label else -1)
+    return labels
 
 
 def cut(pipeline: Pipeline, folder: Path, faces: Sequence[Labelled]) -> Iterator[tuple[U8, ...]]:
@@ -174,6 +202,7 @@ def main() -> None:
     judged, labelled, points = (np.stack(values) for values in zip(*cuts, strict=True))
     group = groups([face.picture for face in faces], judged)
     part = parts(faces, group)
+    fold = folds(faces, group, part)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     np.savez(
         arguments.folder / "faces.npz",
@@ -181,10 +210,12 @@ def main() -> None:
         labelled=labelled,
         points=points,
         label=[face.label for face in faces],
+        taught=taught(faces),
         source=[face.source for face in faces],
         name=[face.file for face in faces],
         group=group,
         part=[part[name] for name in group],
+        fold=[fold[name] for name in group],
         size=[min(face.box.width, face.box.height) for face in faces],
     )
 

@@ -16,7 +16,7 @@ MODEL: Final = "mask"
 # The answers in the order of our network's output, spelt as CompreFace spells them.
 VALUES: Final = ("without_mask", "with_mask", "mask_weared_incorrect")
 # The network was trained on squares that show so many times the longer side of the box.
-REACH: Final = 1.35
+REACH: Final = 1.2
 
 
 class Mask:
