@@ -10,12 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from bench import one_picture, resources
+from bench import bulk, one_picture, resources, search
 from bench.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS: Mapping[str, Callable[..., None]] = {
     "pictures": one_picture.measure,
+    "search": search.measure,
+    "bulk": bulk.measure,
     "resources": resources.measure,
 }
 

@@ -1,32 +1,26 @@
 """How long a search takes, beside what the memory allows and what others need, in one run.
 
-`python bench/search.py` prints a table and, with `--json`, writes `ratios` and `absolute` figures;
-`--quick` measures a tenth of the faces. Each ratio is the median over pairs of measurements that
-were taken one after the other, so that whatever else the machine does slows both sides; the
-spread is between its quartiles. The faces are synthetic and the same in every run.
+Each ratio is the median over pairs of measurements that were taken one after the other, so that
+whatever else the machine does slows both sides. The faces are synthetic and the same in every run.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import gc
-import json
-import os
-import platform
 import statistics
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import faiss
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from bench.results import Results
 from knownface.index import cosines
 from knownface.index.crew import cores
 from knownface.index.exact import ExactIndex
@@ -38,7 +32,6 @@ MILLION = 1_000_000
 PER_PERSON = 4
 BLOCK = 20_000
 SEED = 11
-Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -86,10 +79,9 @@ class Faces:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two things timed in turn: the median ratio of the first to the second, and milliseconds."""
+    """Two things timed in turn: the ratios of the first to the second, and milliseconds."""
 
-    ratio: float
-    quartiles: tuple[float, float]
+    ratios: list[float]
     first: float
     second: float
 
@@ -99,11 +91,12 @@ class Paired:
     ) -> Paired:
         """Time both for each number of a round, after two rounds that do not count."""
         times = [(seconds(first, n), seconds(second, n)) for n in range(-2, rounds)][2:]
-        ratios = [one / other for one, other in times]
-        low, _, high = statistics.quantiles(ratios, n=4)
         ones, others = zip(*times, strict=True)
-        milliseconds = [1000 * statistics.median(column) for column in (ones, others)]
-        return cls(statistics.median(ratios), (low, high), milliseconds[0], milliseconds[1])
+        return cls(
+            [one / other for one, other in times],
+            1000 * statistics.median(ones),
+            1000 * statistics.median(others),
+        )
 
 
 def seconds(action: Callable[[int], object], number: int) -> float:
@@ -123,26 +116,23 @@ def anonymous_bytes() -> int:
 
 
 class Bench:
-    """Collects the figures of collections of one size; `scale` is 0.1 for a quick look."""
+    """Measures collections of one size, a tenth of a million in a quick run."""
 
-    def __init__(self, scale: float, folder: Path, console: Console) -> None:
+    def __init__(self, results: Results, folder: Path) -> None:
+        scale = 0.1 if results.quick else 1.0
+        self.results = results
         self.count = int(MILLION * scale)
         self.rounds = max(7, int(40 * scale))
         self.probes = int(10_000 * scale)
         self.folder = folder
-        self.console = console
-        self.ratios: Figures = {}
-        self.absolute: Figures = {}
-        self.spread: dict[str, tuple[float, float]] = {}
 
-    def note(self, name: str, pair: Paired, *, faster: bool = False) -> None:
+    def note(
+        self, name: str, pair: Paired, meaning: str, goal: str = "", *, faster: bool = False
+    ) -> None:
         """Keep a ratio, turned over where it says how many times faster the first is."""
-        low, high = pair.quartiles
-        self.ratios[name] = 1 / pair.ratio if faster else pair.ratio
-        self.spread[name] = (1 / high, 1 / low) if faster else (low, high)
-        self.console.print(
-            f"{name}: {self.ratios[name]:.2f} ({pair.first:.2f} ms beside {pair.second:.2f} ms)"
-        )
+        ratios = [1 / ratio for ratio in pair.ratios] if faster else pair.ratios
+        milliseconds = f"{pair.first:.2f} ms beside {pair.second:.2f} ms"
+        self.results.ratio(name, ratios, f"{meaning}; {milliseconds}", goal)
 
     def exact(self, dimension: int) -> None:
         """Measure the scan: beside the memory, NumPy and others, and for ten faces."""
@@ -157,7 +147,12 @@ class Bench:
         for keys, subjects, vectors in faces.blocks():
             index.add(keys, subjects, vectors)
         del keys, subjects, vectors
-        self.absolute[f"ram_bytes_per_face_{dimension}"] = (anonymous_bytes() - before) / self.count
+        self.results.figure(
+            f"ram_bytes_per_face_{dimension}",
+            [(anonymous_bytes() - before) / self.count],
+            f"memory of its own that an index of {self.count:,} faces takes, a face",
+            "≤ 200" if dimension == 128 else "",
+        )
         matrix = np.concatenate([vectors for _, _, vectors in faces.blocks()])
         queries = faces.probes(512)[1]
         reader = Reader(index)
@@ -174,13 +169,27 @@ class Bench:
         def ten(number: int) -> object:
             return index.search(queries[10 * number : 10 * number + 10], 1)
 
-        pair = Paired.of(search, lambda _: reader.read(), self.rounds)
-        self.note(f"scan_over_bandwidth_{name}", pair)
-        self.absolute[f"scan_ms_{name}"] = pair.first
-        self.note(f"scan_vs_numpy_{name}", Paired.of(search, product, self.rounds), faster=True)
-        self.note(f"ten_faces_over_one_scan_{name}", Paired.of(ten, search, self.rounds))
+        size = f"{self.count:,} × {dimension}"
+        self.note(
+            f"scan_over_bandwidth_{name}",
+            Paired.of(search, lambda _: reader.read(), self.rounds),
+            f"a whole search over one read of the codes with as many threads, {size}",
+            "≤ 2",
+        )
+        self.note(
+            f"scan_vs_numpy_{name}",
+            Paired.of(search, product, self.rounds),
+            f"how many times faster than NumPy's float32 product and argpartition, {size}",
+            "≥ 4",
+            faster=True,
+        )
+        self.note(
+            "ten_faces_over_one" if dimension == 128 else f"ten_faces_over_one_{name}",
+            Paired.of(ten, search, self.rounds),
+            f"a search for ten faces over one for one, {size}",
+            "< 6",
+        )
         if dimension == 128:
-            self.ratios["ten_faces_over_one"] = self.ratios[f"ten_faces_over_one_scan_{name}"]
             self.peers(matrix, queries, search)
         self.same_answers(index, matrix, faces)
 
@@ -203,29 +212,31 @@ class Bench:
                         truth[number], best[number] = found, row + near
             answers = [hits[0].subject for hits in index.search(block, 1)]
             same += int(np.count_nonzero(np.array(answers) == best // PER_PERSON))
-        name = f"same_first_subject_1m_{index.dimension}"
-        self.ratios[name] = same / len(queries)
-        self.console.print(f"{name}: {same} of {len(queries)}")
+        self.results.ratio(
+            f"same_first_subject_1m_{index.dimension}",
+            [same / len(queries)],
+            f"first subject as in exact float32, {same:,} of {len(queries):,} queries",
+            "1",
+        )
 
     def peers(self, matrix: F32, queries: F32, search: Callable[[int], object]) -> None:
-        """Time what else searches float32 vectors exactly, where it is installed."""
+        """Time what else searches float32 vectors exactly."""
         Graph(matrix.shape[1])  # loads what has to be loaded before usearch
         from usearch.index import search as usearch_search
 
         def usearch_exact(number: int) -> object:
             return usearch_search(matrix, queries[number], 10, metric="ip", exact=True)
 
-        pair = Paired.of(search, usearch_exact, self.rounds)
-        self.note("scan_vs_usearch_exact_1m_128", pair, faster=True)
-        try:
-            import faiss
-        except ImportError:
-            self.console.print("faiss is not installed: see the dependency group bench")
-            return
         flat = faiss.IndexFlatIP(matrix.shape[1])
         flat.add(matrix)
-        pair = Paired.of(search, lambda n: flat.search(queries[n : n + 1], 10), self.rounds)
-        self.note("scan_vs_faiss_flat_1m_128", pair, faster=True)
+
+        def faiss_flat(number: int) -> object:
+            return flat.search(queries[number : number + 1], 10)
+
+        for name, peer in (("usearch_exact", usearch_exact), ("faiss_flat", faiss_flat)):
+            pair = Paired.of(search, peer, self.rounds)
+            meaning = f"how many times faster than {name.replace('_', ' ')}"
+            self.note(f"scan_vs_{name}_1m_128", pair, meaning, faster=True)
 
     def graph(self) -> None:
         """Measure the graph: how often it finds the first subject, and how much faster."""
@@ -236,20 +247,27 @@ class Bench:
             graph.add(keys, subjects, vectors)
         began = time.perf_counter()
         graph.wait()
-        self.absolute["hnsw_build_seconds_1m_128"] = time.perf_counter() - began
+        took = time.perf_counter() - began
+        self.results.figure(
+            "hnsw_build_seconds_1m_128", [took], f"to build the graph of {self.count:,} faces"
+        )
         queries = faces.probes(self.probes)[1]
         wanted = [hits[0].subject for hits in exact.search(queries, 1)]
         found = [hits[0].subject for hits in graph.search(queries, 1)]
         recall = float(np.mean(np.array(wanted) == np.array(found)))
-        self.ratios["hnsw_recall_1m_128"] = recall
-        self.console.print(f"hnsw_recall_1m_128: {recall:.4f} of {len(queries)}")
+        self.results.ratio(
+            "hnsw_recall_1m_128",
+            [recall],
+            f"first subject of the graph as in the exact search, {len(queries):,} queries",
+            "≥ 0.999",
+        )
         pair = Paired.of(
             lambda n: graph.search(queries[n : n + 1], 1),
             lambda n: exact.search(queries[n : n + 1], 1),
             4 * self.rounds,
         )
-        self.note("hnsw_vs_scan_1m_128", pair, faster=True)
-        self.absolute["hnsw_ms_1m_128"] = pair.first
+        meaning = "how many times faster the graph is than the scan"
+        self.note("hnsw_vs_scan_1m_128", pair, meaning, "≥ 4", faster=True)
 
 
 class Reader:
@@ -277,39 +295,10 @@ class Reader:
             helper.join()
 
 
-def measure(
-    scale: float, parts: tuple[str, ...], console: Console
-) -> Mapping[str, Mapping[str, object]]:
-    """Measure the parts and return `ratios`, `absolute` figures and the `spread` of the ratios."""
+def measure(results: Results, *, models: Path, portraits: Path, quick: bool) -> None:  # noqa: ARG001 - as every part
+    """Measure everything of this page."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(scale, Path(folder), console)
+        bench = Bench(results, Path(folder))
         for dimension in (128, 512):
-            if str(dimension) in parts:
-                bench.exact(dimension)
-        if "hnsw" in parts:
-            bench.graph()
-    return {"ratios": bench.ratios, "absolute": bench.absolute, "spread": bench.spread}
-
-
-def main() -> None:
-    """Measure, print and, where asked for, write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--parts", nargs="+", default=["128", "512", "hnsw"])
-    arguments = parser.parse_args()
-    console = Console()
-    figures = measure(0.1 if arguments.quick else 1.0, tuple(arguments.parts), console)
-    table = Table("figure", "value", "quartiles")
-    for group in ("ratios", "absolute"):
-        for name, value in figures[group].items():
-            low_high = figures["spread"].get(name)
-            table.add_row(name, f"{value:.4g}", "" if low_high is None else str(low_high))
-    console.print(table)
-    console.print(f"{platform.machine()}, {cores()} cores")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+            bench.exact(dimension)
+        bench.graph()
