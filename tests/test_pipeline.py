@@ -15,7 +15,7 @@ import tiny_attributes
 from knownface.errors import ConfigurationError, DeadlineExceeded
 from knownface.types import Face, Image
 from knownface.vision.catalog import Catalog
-from knownface.vision.pipeline import Pipeline
+from knownface.vision.pipeline import CALCULATOR, Pipeline
 from knownface.vision.plugins import PluginContext, Run, load_plugins
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Network
@@ -71,6 +71,56 @@ def test_boxes_and_landmarks_are_in_pixels_of_the_original_picture(pipeline: Pip
     np.testing.assert_allclose(edges(face), mark.box, atol=12)
     assert face.landmarks is not None
     np.testing.assert_allclose(face.landmarks, mark.landmarks, atol=12)
+
+
+def reduced(*marks: Mark, whole: Callable[[], Image]) -> Image:
+    """A picture of 2560 x 1920 of which every second pixel was read."""
+    pixels = np.ascontiguousarray(image(*marks, width=2560, height=1920).pixels[::2, ::2])
+    return Image(pixels, (2560, 1920), whole)
+
+
+def test_a_large_face_is_described_with_the_pixels_that_were_read(pipeline: Pipeline) -> None:
+    mark = Mark(1, 600, 320, 640)
+
+    (face,) = pipeline.analyze(reduced(mark, whole=unwanted), plugins=("calculator",))
+
+    (whole,) = pipeline.analyze(image(mark, width=2560, height=1920), plugins=("calculator",))
+    np.testing.assert_allclose(edges(face), mark.box, atol=16)
+    assert face.landmarks is not None
+    np.testing.assert_allclose(face.landmarks, mark.landmarks, atol=16)
+    assert face.embedding is not None
+    assert whole.embedding is not None
+    assert face.embedding.vector @ whole.embedding.vector > 0.95
+
+
+def test_a_small_face_is_described_with_all_pixels_of_the_picture(pipeline: Pipeline) -> None:
+    marks = Mark(1, 600, 320, 640), Mark(2, 1600, 320, 256)
+    whole = image(*marks, width=2560, height=1920)
+    small = reduced(*marks, whole=lambda: whole)
+
+    found = pipeline.analyze(small, plugins=("calculator",))
+
+    expected = pipeline.describe(whole, pipeline.detect(small), ("calculator",))
+    for face, other in zip(found, expected, strict=True):
+        assert face.embedding is not None
+        assert other.embedding is not None
+        assert np.array_equal(face.embedding.vector, other.embedding.vector)
+
+
+def test_faces_that_nobody_asks_about_need_no_more_pixels(pipeline: Pipeline) -> None:
+    marks = Mark(1, 600, 320, 640), Mark(2, 1600, 320, 256)
+    assert len(pipeline.analyze(reduced(*marks, whole=unwanted))) == 2
+    assert (
+        len(pipeline.analyze(reduced(*marks, whole=unwanted), plugins=(CALCULATOR,), limit=1)) == 1
+    )
+
+
+def test_pictures_are_read_with_twice_what_the_detector_looks_at(pipeline: Pipeline) -> None:
+    assert pipeline.least_pixels == 1280
+
+
+def unwanted() -> Image:
+    raise AssertionError("the picture was read once more")
 
 
 def test_a_box_never_leaves_the_picture(pipeline: Pipeline) -> None:

@@ -125,7 +125,7 @@ class Recognition:
         """
         least = self._least_similarity(service, options)
         model = self._embedder(service)
-        faces = self._embedded_faces(self._decoder.decode(data), options, model)
+        faces = self._embedded_faces(self._picture(data), options, model)
         matches = self._collections.get(service.id, model).search(
             _matrix(faces), options.prediction_count, options.deadline
         )
@@ -139,14 +139,14 @@ class Recognition:
     ) -> tuple[Example, list[Compared]]:
         """Compare each face of a picture with a stored example (ExampleNotFound)."""
         model = self._embedder(service)
-        faces = self._embedded_faces(self._decoder.decode(data), options, model)
+        faces = self._embedded_faces(self._picture(data), options, model)
         example, vector = self._stored(service, model, image_id)
         return example, _compare(model, vector, faces)
 
     def detect(self, data: bytes, options: Options) -> list[Face]:
         """Return the faces of a picture with the attributes asked for."""
         faces = self.pipeline.analyze(
-            self._decoder.decode(data),
+            self._picture(data),
             plugins=options.plugins,
             det_prob_threshold=options.det_prob_threshold,
             limit=options.limit,
@@ -160,10 +160,8 @@ class Recognition:
         `limit` is about the target; `limit=1` also takes the largest of several source faces.
         """
         model = self.pipeline.embedder
-        first = self._single_face(
-            self._decoder.decode(source), options, model, largest=options.limit == 1
-        )
-        faces = self._embedded_faces(self._decoder.decode(target), options, model)
+        first = self._single_face(self._picture(source), options, model, largest=options.limit == 1)
+        faces = self._embedded_faces(self._picture(target), options, model)
         return first, _compare(model, _vector(first), faces)
 
     def add_example(self, service: Service, subject: str, data: bytes, options: Options) -> Example:
@@ -183,7 +181,7 @@ class Recognition:
     def embedding_of(self, data: bytes, model: ModelSpec, options: Options) -> Embedding:
         """Return the embedding of the one face of a picture: what is filed as an example."""
         options = replace(options, plugins=())
-        face = self._single_face(self._decoder.decode(data), options, model, largest=False)
+        face = self._single_face(self._picture(data), options, model, largest=False)
         if face.embedding is None:
             raise NoFaceFound
         return face.embedding
@@ -316,6 +314,10 @@ class Recognition:
 
     def _embedder(self, service: Service) -> ModelSpec:
         return self.pipeline.embedder_named(service.embedder)
+
+    def _picture(self, data: bytes) -> Image:
+        """Decode a picture with as many pixels as the pipeline needs of it."""
+        return self._decoder.decode(data, self.pipeline.least_pixels)
 
     def _embedded_faces(self, image: Image, options: Options, model: ModelSpec) -> list[Face]:
         faces = self.pipeline.analyze(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -39,17 +39,30 @@ class ServiceType(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An upright picture: `pixels` is uint8 [H, W, 3] in RGB order, C-contiguous."""
+    """An upright picture: `pixels` is uint8 [h, w, 3] in RGB order, C-contiguous.
+
+    A large one may have been read with fewer pixels than it has: then `size` is its own (width,
+    height), and `whole` reads it once more with all of them. Coordinates always refer to `width`
+    and `height`; `pixels` and they differ by `factor`.
+    """
 
     pixels: U8
+    size: tuple[int, int] | None = None
+    whole: Callable[[], Image] | None = None
 
     @property
     def width(self) -> int:
-        return int(self.pixels.shape[1])
+        return self.size[0] if self.size else int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        return int(self.pixels.shape[0])
+        return self.size[1] if self.size else int(self.pixels.shape[0])
+
+    @property
+    def factor(self) -> tuple[float, float]:
+        """How many of the pixels that were read there are to one of the picture, in x and y."""
+        height, width = self.pixels.shape[:2]
+        return width / self.width, height / self.height
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,10 @@ _FINEST: Final = 4
 
 def resize(image: Image, width: int, height: int) -> Image:
     """Return the picture at width x height: the mean of each area when shrinking, else linear."""
-    if (width, height) == (image.width, image.height):
-        return image
-    shrinking = width <= image.width and height <= image.height
+    there = image.pixels.shape[1], image.pixels.shape[0]
+    if (width, height) == there:
+        return image if image.size is None else Image(image.pixels)
+    shrinking = width <= there[0] and height <= there[1]
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     return Image(_bytes(cv2.resize(image.pixels, (width, height), interpolation=method)))
 
@@ -68,7 +69,7 @@ def warp(image: Image, matrix: NDArray[np.float64], size: int) -> U8:
     return _bytes(
         cv2.warpAffine(
             image.pixels,
-            matrix,
+            _from_pixels(image, matrix),
             (size, size),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
@@ -82,7 +83,7 @@ def warp_smoothly(image: Image, matrix: NDArray[np.float64], size: int) -> U8:
 
     Linear interpolation looks at four pixels alone: a large face in a small crop would be grainy.
     """
-    shrunk = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    shrunk = math.sqrt(abs(float(np.linalg.det(_from_pixels(image, matrix)[:, :2]))))
     factor = min(int(1 / shrunk), _FINEST) if shrunk > 0 else 1
     if factor < 2:
         return warp(image, matrix, size)
@@ -97,20 +98,17 @@ def surroundings(image: Image, box: Box, reach: float, size: int) -> U8:
 
     The square is rounded to whole pixels; what lies outside of the picture repeats its edge.
     """
-    side = max(1, round(reach * max(box.width, box.height)))
-    left = round((box.x_min + box.x_max - side) / 2)
-    top = round((box.y_min + box.y_max - side) / 2)
+    x, y = image.factor
+    height, width = image.pixels.shape[:2]
+    side = max(1, round(reach * max(box.width * x, box.height * y)))
+    left = round(((box.x_min + box.x_max) * x - side) / 2)
+    top = round(((box.y_min + box.y_max) * y - side) / 2)
     right, bottom = left + side, top + side
     inside = image.pixels[
-        min(max(0, top), image.height - 1) : max(1, bottom),
-        min(max(0, left), image.width - 1) : max(1, right),
+        min(max(0, top), height - 1) : max(1, bottom),
+        min(max(0, left), width - 1) : max(1, right),
     ]
-    beyond = (
-        max(0, -top),
-        max(0, bottom - image.height),
-        max(0, -left),
-        max(0, right - image.width),
-    )
+    beyond = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
     if any(beyond):
         inside = _bytes(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE))
     return resize(Image(inside), size, size).pixels
@@ -120,6 +118,17 @@ def align(image: Image, landmarks: F32, size: int = _TEMPLATE_SIZE) -> U8:
     """Return the face with these landmarks, float32 [5, 2], as a crop uint8 [size, size, 3]."""
     template = _TEMPLATE * (size / _TEMPLATE_SIZE)
     return warp(image, similarity_transform(landmarks, template), size)
+
+
+def _from_pixels(image: Image, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the map, [2, 3], that begins at the pixels that were read instead of the picture's."""
+    x, y = image.factor
+    if x == y == 1:
+        return matrix
+    # Both count from the middle of their first pixel.
+    scale = np.diag([1 / x, 1 / y])
+    middle = np.array([(1 / x - 1) / 2, (1 / y - 1) / 2])
+    return np.column_stack([matrix[:, :2] @ scale, matrix[:, :2] @ middle + matrix[:, 2]])
 
 
 def _bytes(array: cv2.typing.MatLike) -> U8:
