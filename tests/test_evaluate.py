@@ -185,6 +185,29 @@ def test_a_calibration_is_written_where_the_next_start_reads_it(
     assert run("calibrate", pairs, "--dry-run", "--json", "-").stdout.count('"c1": 7.5') == 2
 
 
+@pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize("table", ["", "\nfmr = [[0.5, 1e-3]]\n"])
+def test_a_table_is_not_given_up_for_none(run: Run, tmp_path: Path, table: str) -> None:
+    file = tmp_path / "data" / "models" / tiny_models.EMBEDDER / "model.toml"
+    lines = file.read_text("utf-8").splitlines()
+    before = "\n".join(line for line in lines if not line.startswith("fmr")) + table
+    file.write_text(before, "utf-8")
+    few = write_csv(
+        tmp_path / "few.csv",
+        "file_a,file_b,same",
+        ["p0/a.png,p0/b.png,1", "p0/a.png,p1/a.png,0"],
+    )
+
+    told = run("calibrate", few, fails=1 if table else 0)
+
+    assert "What a similarity means" in told.stdout
+    if table:
+        assert file.read_text("utf-8") == before
+        assert "Nothing was written" in told.stderr
+    else:
+        assert "max_fmr are refused" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "columns", "row", "keys"),
     [

@@ -146,6 +146,7 @@ def test_a_picture_of_which_a_row_is_bad_is_left_out(pictures: Path) -> None:
         ("a.xml", "<dataset", "is no XML"),
         ("a.xml", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "defines entities"),
         ("a.json", "[", "is no JSON"),
+        ("a.json", "[" * 100_000, "is no JSON"),
         ("a.json", "[]", "has no object of points"),
         ("a.csv", "picture,x\na,1", "there is no column file"),
     ],
@@ -175,6 +176,29 @@ def test_points_that_are_none_leave_their_picture_out(pictures: Path) -> None:
     assert [problem.reason.partition(":")[0] for problem in problems] == [
         "a.png", "b.png", "c.png", "none.png",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"a.png": [[NaN, 5]]}'),
+        ("a.json", '{"a.png": [[5, 1e999]]}'),
+        ("a.json", '{"a.png": [[5, 1' + "0" * 400 + "]]}"),
+        ("a.xml", "<box left='nan' top='1' width='9' height='9'/>"),
+        ("a.xml", "<box left='1' top='1' width='inf' height='9'/>"),
+    ],
+)
+def test_a_place_that_is_nowhere_leaves_its_picture_out(
+    pictures: Path, name: str, content: str
+) -> None:
+    if content.startswith("<"):
+        content = f"<images><image file='a.png'>{content}</image></images>"
+    (pictures / name).write_text(content)
+
+    annotated, problems = read_annotations(pictures / name, pictures)
+
+    assert annotated == []
+    assert problems
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_with_its_line(

@@ -265,6 +265,16 @@ def test_the_first_that_was_asked_for_comes_first(store: Store) -> None:
         assert tx.reembedding(12345) is None
 
 
+def test_the_change_of_another_service_counts_for_nothing(store: Store, service: Service) -> None:
+    other = make_service(store)
+    with store.begin() as tx:
+        assert tx.queue_reembedding(other.id, OLD)  # the model that this service's faces are of
+
+    begin(store, service)
+
+    assert (standing(store, service).done, standing(store, service).total) == (0, 3)
+
+
 def test_a_photograph_is_read_by_its_key(store: Store, service: Service) -> None:
     with store.snapshot() as tx:
         keys = tx.lacking(service.id, NEW)

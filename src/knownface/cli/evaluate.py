@@ -16,6 +16,7 @@ from knownface.cli.measuring import (
     tell,
     tight,
 )
+from knownface.cli.run import Failure
 from knownface.settings import Settings
 
 
@@ -155,20 +156,29 @@ def calibrate(
         derived = calibration.derive(pairs, place, judge, steepness=steepness, padding=padding)
         spec = judge.pipeline.embedder
         path = descriptions.place_of(catalog, spec)
-        if not dry_run:
+        # Services that go by max_fmr would refuse every request without one.
+        table_lost = bool(spec.fmr) and not derived.fmr
+        writes = not dry_run and not table_lost
+        if writes:
             strangers = f"measured on {pairs.name}, {datetime.now(UTC):%Y-%m-%d}"
             descriptions.write(catalog, spec, derived.calibration, derived.fmr, strangers)
-    written = {"written": None if dry_run else str(path)}
+    written = {"written": str(path) if writes else None}
     tell(derived.evaluation, f"Calibration by {pairs.name}", json_file, report, **written)
-    click.echo(_consequences(spec.name, path, dry_run=dry_run), err=True)
+    if table_lost:
+        raise Failure(
+            f"Nothing was written: {spec.name} has a table of false match rates, and these pairs "
+            "are too few to measure another. Take pictures of more people."
+        )
+    click.echo(_consequences(spec.name, path, dry_run=dry_run, table=bool(derived.fmr)), err=True)
 
 
-def _consequences(model: str, path: Path, *, dry_run: bool) -> str:
+def _consequences(model: str, path: Path, *, dry_run: bool, table: bool) -> str:
     if dry_run:
         return f"Nothing was written; without --dry-run it would go to {path}."
+    rates = "follow the new table" if table else "are refused, for there is no table"
     return (
         f"Wrote {path}; the next start of the server uses it. Similarities of {model} mean "
         "something else from then on: look at the similarity_threshold of services "
         "(knownface service list) and at thresholds in your clients. Thresholds given as max_fmr "
-        "follow the new table. Faces that are stored need nothing."
+        f"{rates}. Faces that are stored need nothing."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from xml.parsers import expat
 from knownface.errors import InvalidRequest
 from knownface.evaluation.labelled import labelled_box
 from knownface.evaluation.results import Problem
-from knownface.evaluation.tables import picture, read_rows
+from knownface.evaluation.tables import number, picture, read_rows
 from knownface.types import Box
 
 
@@ -126,7 +127,7 @@ def _read_xml(labels: Path, images: Path) -> tuple[list[Annotated], list[Problem
 def _dlib_box(attributes: dict[str, str]) -> Truth:
     names = ("left", "top", "width", "height")
     try:
-        left, top, width, height = (float(attributes[name]) for name in names)
+        left, top, width, height = (number(attributes, name) for name in names)
     except (KeyError, ValueError):
         raise ValueError(f"a box needs numbers as {', '.join(names)}") from None
     if not (width > 0 and height > 0):
@@ -140,7 +141,7 @@ def _read_json(labels: Path, images: Path) -> tuple[list[Annotated], list[Proble
         document = json.loads(labels.read_bytes())
     except OSError as error:
         raise InvalidRequest(f"{labels} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{labels} is no JSON: {error}.") from error
     points = document.get("noses", document) if isinstance(document, dict) else None
     if not isinstance(points, dict):
@@ -149,7 +150,7 @@ def _read_json(labels: Path, images: Path) -> tuple[list[Annotated], list[Proble
     for name, places in points.items():
         try:
             gathered.add(picture(images, name), 0, [_point(place) for place in places])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             gathered.problems.append(Problem(str(labels), 0, f"{name}: {error}"))
     return gathered.result()
 
@@ -158,4 +159,6 @@ def _point(place: object) -> Truth:
     if not isinstance(place, list) or len(place) != 2:
         raise ValueError(f"{place!r} is no point [x, y]")
     x, y = (float(value) for value in place)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f"{place!r} is no point [x, y]")
     return Truth(Box(x, y, x, y, 1.0))

@@ -107,12 +107,17 @@ class Reembeddings(Examples):
 
     def survey(self, service_id: int, worker: str) -> bool:
         """Count anew how many examples there are and how many are through."""
+        # Not the column: within EXISTS it would stand for the models of all services.
+        model: str | None = self.connection.execute(
+            select(reembedding.c.model).where(_held(service_id, worker))
+        ).scalar_one_or_none()
+        if model is None:
+            return False
         total = select(func.count()).where(example.c.service_id == service_id)
-        lacking = total.where(_lacking(reembedding.c.model))
+        through = total.where(~_lacking(literal(model)))
         counts = {
             "total": total.select_from(example).scalar_subquery(),
-            "done": total.select_from(example).scalar_subquery()
-            - lacking.select_from(example).correlate(reembedding).scalar_subquery(),
+            "done": through.select_from(example).scalar_subquery(),
         }
         held = and_(_held(service_id, worker), reembedding.c.state == _RUNNING)
         return self._update(held, heartbeat=self._moment(), **counts)
