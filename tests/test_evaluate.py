@@ -180,6 +180,7 @@ def test_a_calibration_is_written_where_the_next_start_reads_it(
     assert written["calibration"]["c1"] == 7.5
     assert written.get("fmr", []) == told["fmr"]
     assert "similarity_threshold" in done.stderr
+    assert f"smallest rate, {told['fmr'][-1][1]:g}" in done.stderr
     assert "What similarities become" in done.stdout
     # A later command sees pictures by it.
     assert run("calibrate", pairs, "--dry-run", "--json", "-").stdout.count('"c1": 7.5') == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -169,13 +170,17 @@ def calibrate(
             f"Nothing was written: {spec.name} has a table of false match rates, and these pairs "
             "are too few to measure another. Take pictures of more people."
         )
-    click.echo(_consequences(spec.name, path, dry_run=dry_run, table=bool(derived.fmr)), err=True)
+    click.echo(_consequences(spec.name, path, derived.fmr, dry_run=dry_run), err=True)
 
 
-def _consequences(model: str, path: Path, *, dry_run: bool, table: bool) -> str:
+def _consequences(
+    model: str, path: Path, table: Sequence[tuple[float, float]], *, dry_run: bool
+) -> str:
     if dry_run:
         return f"Nothing was written; without --dry-run it would go to {path}."
-    rates = "follow the new table" if table else "are refused, for there is no table"
+    rates = "are refused, for there is no table"
+    if table:
+        rates = f"follow the new table; below its smallest rate, {table[-1][1]:g}, they are refused"
     return (
         f"Wrote {path}; the next start of the server uses it. Similarities of {model} mean "
         "something else from then on: look at the similarity_threshold of services "
