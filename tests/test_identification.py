@@ -183,6 +183,7 @@ def test_unknown_people_alone_say_nothing_about_finding_known_ones(
     assert (figures(found)["rank1"], figures(found)["fnir_at_fpir"]) == (None, {})
     assert found.tables[0].rows[0][1] == "–"
     assert len(found.charts) == 1
+    assert "nobody in it is in the gallery" in str(found.problems[0])
 
 
 def test_charts_show_ranks_and_what_a_threshold_costs(

@@ -218,9 +218,12 @@ class App:
     def _state(self, embedder: str) -> str:
         """Tell how a model is that was chosen for a service; it is loaded when that is called."""
         try:
-            return self.pipeline.open_embedder(embedder).state
+            state = self.pipeline.open_embedder(embedder).state
         except ModelUnavailable:
             return "absent"
+        # Its file came after the start, which reads out of it how to feed it: until the next one
+        # every request is refused.
+        return "absent" if self.pipeline.embedder_named(embedder).mean is None else state
 
     def _inference(self) -> str:
         """Trust the last run of each required model if it went well, else run them all once."""

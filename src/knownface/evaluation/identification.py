@@ -37,6 +37,10 @@ RATES: Final = (1e-1, 1e-2, 1e-3)
 USUAL_RATE: Final = 1e-2
 RANKS: Final = (1, 5, 10)
 WORST: Final = 12
+NOBODY: Final = (
+    "nobody in it is in the gallery, so finding people cannot be measured: name each person alike "
+    "in both"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +94,10 @@ def evaluate(
     if not asked:
         why = f" The first of {len(problems)} problems: {problems[0]}." if problems else ""
         raise InvalidRequest(f"Nothing can be measured: no probe is left.{why}")
-    return _Report(_search(known, asked, faces, judge), known, faces, judge, problems).evaluation()
+    answers = _search(known, asked, faces, judge)
+    if not any(answer.known for answer in answers):
+        problems.append(Problem(str(probes), 0, NOBODY))
+    return _Report(answers, known, faces, judge, problems).evaluation()
 
 
 def _readable(

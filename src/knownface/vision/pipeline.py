@@ -90,8 +90,9 @@ class Pipeline:
             spec = None
         if spec is None or spec.task != "embedder":
             raise ModelUnavailable(
-                f"There is no embedder {name} here, which the service was changed to: put it into "
-                "the models folder, or change the service to another with `knownface reembed`."
+                f"There is no embedder {name} here, which the service goes by or changes to: put "
+                "it into the models folder and start the server anew, or change the service to "
+                "another with `knownface reembed`."
             )
         return spec
 
