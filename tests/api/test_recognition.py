@@ -76,14 +76,15 @@ def test_an_attribute_is_there_when_it_was_asked_for(
 
 
 @pytest.mark.parametrize("slugs", ["landmarks,landmarks2d106", "landmarks2d106,landmarks"])
-def test_106_landmarks_take_the_place_of_five_and_appear_in_no_report(
+def test_106_landmarks_take_the_place_of_five_and_are_reported(
     detection: Caller, slugs: str
 ) -> None:
     body = detection.send(f"{DETECT}?face_plugins={slugs}&status=1", ANN).json()
     (face,) = body["result"]
     assert [[type(v) for v in point] for point in face["landmarks"]] == [[int, int]] * 106
     assert set(face) == {"box", "landmarks", "execution_time"}
-    assert set(face["execution_time"]) == set(body["plugins_versions"]) == {"detector"}
+    reported = {"detector", "landmarks2d106"}
+    assert set(face["execution_time"]) == set(body["plugins_versions"]) == reported
 
 
 def test_the_values_of_attributes_are_those_that_clients_know(detection: Caller) -> None:

@@ -23,7 +23,7 @@ class Landmarks106:
 
     slug = "landmarks2d106"
     field = "landmarks"
-    timed = False
+    timed = True
 
     def __init__(self, context: PluginContext) -> None:
         spec = context.model(self.slug, MODEL, (MODEL, LANDMARKS))
