@@ -589,6 +589,7 @@ def test_a_start_with_another_embedder_than_the_stored_one_is_refused(
     message = refused.value.message
     assert "\n" not in message
     assert f"knownface reembed door --application default --model {OTHER}" in message
+    assert f"--data {other.settings.data} --models-dir {other.settings.models_dir}" in message
     assert f"KNOWNFACE_EMBEDDER={EMBEDDER}" in message
     app.accounts.change_embedder(service, OTHER)
     app.reembedder.turn()

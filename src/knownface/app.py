@@ -136,7 +136,7 @@ class App:
 
         For a server: what never searches, or one service alone, has no need to ask.
         """
-        if reason := embedder_refusal(self.store, self.pipeline.embedder.name):
+        if reason := embedder_refusal(self.store, self.pipeline.embedder.name, self.settings):
             raise ConfigurationError(reason)
 
     def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
@@ -294,7 +294,7 @@ def _check_runtime(settings: Settings) -> None:
         )
 
 
-def embedder_refusal(store: Store, usual: str) -> str | None:
+def embedder_refusal(store: Store, usual: str, settings: Settings) -> str | None:
     """Say why a server must not start with this embedder, None when it may.
 
     Services that chose none of their own would compare what cannot be compared.
@@ -312,7 +312,16 @@ def embedder_refusal(store: Store, usual: str) -> str | None:
         f"{', '.join(models)}, which cannot be compared with its own: {names}. Start with "
         f"KNOWNFACE_EMBEDDER={models[0]}, or change each of them first, be it now or while the "
         f"server runs with {models[0]}: knownface reembed {quote(first.name)} "
-        f"--application {quote(first.application)} --model {usual}"
+        f"--application {quote(first.application)} --model {usual}{_places(settings)}"
+    )
+
+
+def _places(settings: Settings) -> str:
+    """Return the flags that lead another command to the same data and models."""
+    said = settings.model_fields_set
+    flags = [("data", settings.data), ("models_dir", settings.models_dir)]
+    return "".join(
+        f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in flags if name in said
     )
 
 

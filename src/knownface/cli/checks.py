@@ -212,7 +212,7 @@ def _embedders(settings: Settings) -> Iterator[Finding]:
         with closing(store):
             catalog = Catalog.load(settings.models_dir)
             usual = catalog.pick(settings.embedder, "embedder").name
-            refusal = embedder_refusal(store, usual)
+            refusal = embedder_refusal(store, usual, settings)
             with store.snapshot() as tx:
                 chosen = sorted(tx.embedders() - {usual})
     except KnownfaceError:
