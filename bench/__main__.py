@@ -10,15 +10,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from bench import bulk, one_picture, resources, search
-from bench.results import Results
+from bench import bulk, growth, one_picture, resources, search
+from bench.results import Results, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS: Mapping[str, Callable[..., None]] = {
     "pictures": one_picture.measure,
     "search": search.measure,
+    "growth": growth.measure,
     "bulk": bulk.measure,
     "resources": resources.measure,
+    "graph": search.measure_graph,
 }
 
 
@@ -41,9 +43,8 @@ def main() -> None:
                 quick=arguments.quick,
             )
         console.print(f"{name}: {time.perf_counter() - started:.0f} s")
-    if not arguments.parts:
-        results.write(ROOT / "bench")
-    console.print(Markdown(results.markdown()))
+        results.write(ROOT / "bench")  # after each part: a long run that is given up is not lost
+    console.print(Markdown(markdown(results.document())))
 
 
 if __name__ == "__main__":

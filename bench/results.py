@@ -6,11 +6,12 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("knownface", "numpy", "onnxruntime", "openvino", "opencv-python-headless")
 
@@ -57,9 +58,8 @@ class Results:
             "machine": machine(),
             "ratios": {figure.name: round(figure.value, 4) for figure in self.ratios},
             "absolute": {figure.name: round(figure.value, 4) for figure in self.absolute},
-            "figures": [
-                {
-                    "name": figure.name,
+            "figures": {
+                figure.name: {
                     "median": figure.value,
                     "least": figure.spread[0],
                     "most": figure.spread[1],
@@ -68,33 +68,50 @@ class Results:
                     "goal": figure.goal,
                 }
                 for figure in (*self.ratios, *self.absolute)
-            ],
+            },
             "details": self.details,
         }
 
-    def markdown(self) -> str:
-        """Return all figures as one Markdown table."""
-        lines = [
-            "| figure | median | least … most | goal | what it is |",
-            "|---|---:|---:|---|---|",
-        ]
-        for figure in (*self.ratios, *self.absolute):
-            least, most = figure.spread
-            lines.append(
-                f"| `{figure.name}` | {_number(figure.value)} | {_number(least)} … {_number(most)} "
-                f"| {figure.goal} | {figure.meaning} |"
-            )
-        about = machine()
-        lines += ["", f"{about['processor']}, {about['cores']} cores, {about['system']}."]
-        if self.quick:
-            lines += ["", "A quick run: a tenth of the vectors, requests and repetitions."]
-        return "\n".join(lines) + "\n"
-
     def write(self, folder: Path) -> None:
-        """Write results.json and results.md; those of a quick run lie beside, not over them."""
-        stem = "quick" if self.quick else "results"
-        (folder / f"{stem}.json").write_text(json.dumps(self.document(), indent=2) + "\n")
-        (folder / f"{stem}.md").write_text(self.markdown())
+        """Write results.json and results.md; those of a quick run lie beside, not over them.
+
+        What was measured before on this machine, and not now, stays.
+        """
+        path = folder / ("quick.json" if self.quick else "results.json")
+        document = self.document()
+        if path.exists():
+            before = json.loads(path.read_text("utf-8"))
+            if before["machine"]["processor"] == machine()["processor"]:
+                document = _joined(before, document)
+        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        path.with_suffix(".md").write_text(markdown(document), "utf-8")
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return all figures of a document as one Markdown table, and the machine they are from."""
+    lines = ["| figure | median | least … most | goal | what it is |", "|---|---:|---:|---|---|"]
+    lines += [
+        f"| `{name}` | {_number(figure['median'])} "
+        f"| {_number(figure['least'])} … {_number(figure['most'])} "
+        f"| {figure['goal']} | {figure['meaning']} |"
+        for name, figure in document["figures"].items()
+    ]
+    about = document["machine"]
+    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
+    lines += ["", f"{about['processor']}, {about['cores']} cores, {about['system']}; {packages}."]
+    if document["quick"]:
+        lines += ["", "A quick run: a tenth of the vectors, requests and repetitions."]
+    return "\n".join(lines) + "\n"
+
+
+def _joined(before: Mapping[str, Any], now: Mapping[str, object]) -> dict[str, object]:
+    parts = ("ratios", "absolute", "figures", "details")
+    return {**now, **{part: {**before[part], **_mapping(now[part])} for part in parts}}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    assert isinstance(value, dict)
+    return value
 
 
 def machine() -> dict[str, object]:

@@ -43,10 +43,16 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
+def figures() -> str:
+    """Return the table that the last `make bench` wrote."""
+    return (ROOT / "bench" / "results.md").read_text("utf-8").rstrip()
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "README.md": settings,
     "docs/configuration.md": settings,
     "docs/cli.md": commands,
+    "docs/performance.md": figures,
 }
 
 
