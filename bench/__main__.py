@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from bench import bulk, one_picture, resources, search
+from bench import bulk, one_picture, resources, restart, search
 from bench.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +18,7 @@ PARTS: Mapping[str, Callable[..., None]] = {
     "pictures": one_picture.measure,
     "search": search.measure,
     "bulk": bulk.measure,
+    "restart": restart.measure,
     "resources": resources.measure,
 }
 
