@@ -305,10 +305,10 @@ class FaceCollection:
 
     def _taken_up(self, tx: Transaction, index: Index, kept: Kept, changes: Changes) -> bool:
         """Fill an index; tell whether it is then what the database says it should be."""
-        newest, image_id, *others = kept.origin.proof
-        if self._image_id(tx, int(str(newest))) not in ("", image_id):
-            return False
         try:
+            newest, image_id, *others = kept.origin.proof
+            if self._image_id(tx, int(str(newest))) not in ("", image_id):
+                return False
             index.restore(kept.parts)
         except ValueError:
             return False
