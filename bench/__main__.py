@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from bench import bulk, growth, one_picture, resources, search
+from bench import bulk, growth, one_picture, resources, restart, search
 from bench.results import Results, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +19,7 @@ PARTS: Mapping[str, Callable[..., None]] = {
     "search": search.measure,
     "growth": growth.measure,
     "bulk": bulk.measure,
+    "restart": restart.measure,
     "resources": resources.measure,
     "graph": search.measure_graph,
 }

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from knownface.collection import FaceCollection
+from knownface.index.kept import KeptIndex
 from knownface.store import Store, Transaction
 from knownface.types import F32, Calibration, Embedding, Example, Service
 
@@ -29,7 +30,10 @@ def add(store: Store, service: Service, subject: str, vector: F32, model: str = 
         return tx.add_example(service.id, subject, Embedding(vector, model), None)
 
 
-def open_collection(store: Store, service: Service, backend: str = "exact") -> FaceCollection:
+def open_collection(
+    store: Store, service: Service, backend: str = "exact", kept: KeptIndex | None = None
+) -> FaceCollection:
+    """Return the collection of a process that has just begun, which keeps the fewest faces."""
     return FaceCollection(
         store,
         service.id,
@@ -37,6 +41,8 @@ def open_collection(store: Store, service: Service, backend: str = "exact") -> F
         dimension=DIMENSION,
         calibration=CALIBRATION,
         backend=backend,
+        kept=kept,
+        keep_from=1,
     )
 
 

@@ -14,9 +14,10 @@ import pytest
 import tiny_models
 from knownface import app as app_module
 from knownface.app import App, build, cores, open_store
-from knownface.errors import ConfigurationError, ModelUnavailable
+from knownface.errors import ConfigurationError, ModelUnavailable, Unavailable
 from knownface.recognition import Options
 from knownface.settings import Settings
+from knownface.store import Store
 from knownface.types import ServiceType
 from knownface.vision.session import Network
 
@@ -316,3 +317,53 @@ def test_a_model_or_index_that_does_not_fit_is_named_with_its_setting(
 ) -> None:
     with pytest.raises(ConfigurationError, match=rf"KNOWNFACE_{setting.upper()}.*{fitting}"):
         build(make_settings(**{setting: value}))
+
+
+def test_an_index_is_kept_from_one_app_to_the_next(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    with build(settings) as app:
+        app.collections._keep_from = 1
+        service, _ = app.accounts.create_service("a", "s", ServiceType.RECOGNITION)
+        added = app.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
+        app.recognition.recognize(service, tiny_models.portrait(1), Options())
+        with app.store.snapshot() as tx:
+            vector = tx.vectors(service.id).matrix.tobytes()
+    folder = settings.data / "knownface.db-indexes"
+    assert any(vector in path.read_bytes() for path in folder.glob("*/*.rows"))
+    with build(settings) as app:
+        app.keeper.start()
+        found = app.recognition.recognize(service, tiny_models.portrait(1), Options())
+        assert [match.subject for match in found[0].matches] == ["Ada"]
+        app.recognition.delete_examples(service, [added.image_id])
+        assert not list(folder.glob("*/*.rows"))
+
+
+def test_an_app_that_keeps_follows_what_others_deleted(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    with build(settings) as app:
+        app.collections._keep_from = 1
+        service, _ = app.accounts.create_service("a", "s", ServiceType.RECOGNITION)
+        app.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
+        app.recognition.recognize(service, tiny_models.portrait(1), Options())
+        app._keep()
+        folder = settings.data / "knownface.db-indexes"
+        assert list(folder.glob("*/*.rows"))
+        other = Store.open(settings.database_url)
+        with other.begin() as tx:
+            tx.delete_subjects(service.id)
+        other.close()
+        app._keep()
+        assert not list(folder.glob("*/*.rows"))
+
+
+def test_an_app_closes_though_its_database_is_away(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build(make_settings())
+
+    def fail() -> None:
+        raise Unavailable("busy")
+
+    monkeypatch.setattr(app.collections, "keep", fail)
+    app.close()
+    assert "indexes are not kept" in caplog.text

@@ -398,3 +398,107 @@ def run_all(actions: list[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The services whose faces were read, once for each time."""
+    services: list[int] = []
+    vectors = Transaction.vectors
+
+    def counted(tx: Transaction, service_id: int, **where: int) -> Vectors:
+        if not where["after_key"]:
+            services.append(service_id)
+        return vectors(tx, service_id, **where)
+
+    monkeypatch.setattr(Transaction, "vectors", counted)
+    return services
+
+
+def some_services(store: Store, count: int) -> list[Service]:
+    services = [make_service(store) for _ in range(count)]
+    for service in services:
+        add(store, service, "Anna", ANNA)
+    return services
+
+
+def test_a_hundred_small_services_within_the_budget_are_built_once_each(
+    store: OvertakenStore, built: list[int]
+) -> None:
+    services = some_services(store, 100)
+    collections = Collections(store, EMBEDDER, memory=1 << 20)
+    for _ in range(3):
+        for service in services:
+            assert names(collections.get(service.id), ANNA) == ["Anna"]
+    assert sorted(built) == sorted(service.id for service in services)
+
+
+def test_beyond_the_budget_what_was_asked_for_the_longest_ago_is_given_back(
+    store: OvertakenStore, built: list[int]
+) -> None:
+    one, two, three = some_services(store, 3)
+    collections = Collections(store, EMBEDDER)
+    names(collections.get(one.id), ANNA)
+    size = collections.get(one.id).nbytes
+    assert size > 0
+    collections = Collections(store, EMBEDDER, memory=2 * size)
+    built.clear()
+    for service in (one, two, one, three, one, three):
+        assert names(collections.get(service.id), ANNA) == ["Anna"]
+        assert sum(collections.get(s.id).nbytes for s in (one, two, three)) <= 2 * size
+        collections.get(service.id)
+    assert built == [one.id, two.id, three.id]
+    assert collections.sizes() == {one.id: 1, three.id: 1}
+    names(collections.get(two.id), ANNA)
+    assert built[-1] == two.id
+
+
+def test_an_index_beyond_the_budget_alone_is_not_built_again_and_again(
+    store: OvertakenStore, built: list[int]
+) -> None:
+    one, two = some_services(store, 2)
+    collections = Collections(store, EMBEDDER, memory=1)
+    for _ in range(3):
+        names(collections.get(one.id), ANNA)
+    assert built == [one.id]
+    names(collections.get(two.id), ANNA)
+    assert collections.sizes() == {two.id: 1}
+    assert collections.get(one.id).nbytes == 0
+
+
+def test_what_is_closed_holds_nothing(store: OvertakenStore, service: Service) -> None:
+    add(store, service, "Anna", ANNA)
+    collections = Collections(store, EMBEDDER)
+    faces = collections.get(service.id)
+    names(faces, ANNA)
+    collections.close()
+    assert not faces.built
+    assert collections.sizes() == {}
+
+
+def test_a_search_in_an_index_that_is_given_back_ends_well(
+    store: OvertakenStore, service: Service
+) -> None:
+    add(store, service, "Anna", ANNA)
+    faces = open_collection(store, service)
+    names(faces, ANNA)
+    store.prepare(None, faces.release)
+    assert names(faces, ANNA) == ["Anna"]
+
+
+def test_all_indexes_are_kept_whatever_happens_to_one(
+    store: OvertakenStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone, full, good = some_services(store, 3)
+    collections = Collections(store, EMBEDDER, kept=tmp_path / "kept", keep_from=1)
+    for service in (gone, full, good):
+        names(collections.get(service.id), ANNA)
+    with store.begin() as tx:
+        tx.delete_service(gone.id)
+    (tmp_path / "kept" / str(full.id)).write_bytes(b"in the way")
+    collections.keep()
+    assert (tmp_path / "kept" / str(good.id) / "state").exists()
+    assert "an index is not kept" in caplog.text
+    assert not (tmp_path / "kept" / str(gone.id)).exists()

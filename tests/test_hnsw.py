@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from knownface.index.codes import Probe
 from knownface.index.exact import ExactIndex, Plan
 from knownface.index.graph import Graph
 from knownface.index.hnsw import HnswIndex
+from knownface.index.segments import read_rows, write_rows
 from knownface.types import F32, I32
 
 
@@ -186,3 +188,18 @@ def test_searches_stay_right_while_faces_come_and_go() -> None:
     for reader in readers:
         reader.join()
     assert wrong == []
+
+
+def test_a_restored_index_makes_its_graph_anew(tmp_path: Path) -> None:
+    vectors, queries = people(2000), people(50, seed=1)
+    index = filled(vectors)
+    paths = [tmp_path / str(view.serial) for view in index.views()]
+    for path, view in zip(paths, index.views(), strict=True):
+        write_rows(path, view)
+    again = HnswIndex(64, chunk_rows=1024, least=500)
+    empty = again.nbytes
+    again.restore([read_rows(path, mapped=True) for path in paths])
+    again.wait()
+    assert len(graph_of(again)) == 2000
+    assert again.nbytes > empty + 2000 * 1024
+    assert again.search(queries, 1) == index.search(queries, 1)

@@ -23,6 +23,7 @@ from knownface.collection import Collections
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
+from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
@@ -39,6 +40,7 @@ from knownface.vision.session import Network
 log = logging.getLogger(__name__)
 
 OK: Final = "ok"
+_KEEP_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,14 @@ class App:
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
         self.accounts = Accounts(store)
         self.collections = Collections(
-            store, pipeline.embedder, backend=settings.index, folder=settings.data
+            store,
+            pipeline.embedder,
+            backend=settings.index,
+            folder=settings.data,
+            kept=kept_indexes(store, settings.data),
+            memory=settings.index_memory,
         )
+        self.keeper = Keeper(self._keep, _KEEP_SECONDS)
         self.recognition = Recognition(
             pipeline,
             self.collections,
@@ -185,10 +193,21 @@ class App:
             self._closed = True
             self._optional.stop()
             self.reembedder.stop()
+            self.keeper.stop()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
+            try:
+                self.collections.keep()
+            except KnownfaceError as error:
+                log.warning("indexes are not kept: %s", error.message)
+            self.collections.close()
             self.store.close()
+
+    def _keep(self) -> None:
+        """Follow what other processes deleted, and keep what has changed."""
+        catch_up(self.store, kept_indexes(self.store, self.settings.data))
+        self.collections.keep()
 
     def _load(self, required: Sequence[str], progress: Progress) -> None:
         """Find or fetch each file, then load all at once: one reads while another computes."""
@@ -328,7 +347,9 @@ def _places(settings: Settings) -> str:
 def open_store(settings: Settings) -> Store:
     """Open the database alone, migrated; the data folder is made for the owner's eyes only."""
     prepare_data(settings)
-    return Store.open(settings.database_url)
+    store = Store.open(settings.database_url)
+    follow_erasures(store, kept_indexes(store, settings.data))
+    return store
 
 
 def prepare_data(settings: Settings) -> None:

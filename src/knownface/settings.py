@@ -68,6 +68,7 @@ def _port(value: object) -> object:
 
 
 ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Budget = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
 
 
 class Settings(BaseSettings):
@@ -164,6 +165,11 @@ class Settings(BaseSettings):
         "exact",
         description="How stored faces are searched: exact compares with every one, hnsw not.",
         min_length=1,
+    )
+    index_memory: Budget = Field(
+        0,
+        description="Memory for the indexes of all services, such as 2GB; beyond it those that "
+        "were not searched the longest are given back. 0 sets no limit.",
     )
     cors_origins: Annotated[str, BeforeValidator(_origins)] = Field(
         "*",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from faces import (
     CALIBRATION,
@@ -19,8 +26,10 @@ from faces import (
     open_collection,
     unit_vectors,
 )
+from knownface.collection import FaceCollection
 from knownface.errors import InvalidRequest, ModelMismatch, ServiceNotFound
 from knownface.index import cosines
+from knownface.keeping import follow_erasures, kept_index
 from knownface.store import Store
 from knownface.types import F32, Example
 from stored import make_service
@@ -246,15 +255,48 @@ class Known(NamedTuple):
 
 
 class CollectionMachine(RuleBasedStateMachine):
-    """Two processes search one service while it changes; a plain list of examples is the truth."""
+    """Two processes search one service while it changes; a plain list of examples is the truth.
+
+    Both keep their index in one folder, where nothing may be of those who were deleted.
+    """
 
     store: Store
+    root: Path
 
     def __init__(self) -> None:
         super().__init__()
         self.service = make_service(self.store)
-        self.collections = [open_collection(self.store, self.service) for _ in range(2)]
+        self.folder = self.root / str(self.service.id)
+        self.collections = [self.started() for _ in range(2)]
         self.known: dict[str, list[Known]] = {}
+
+    def started(self) -> FaceCollection:
+        kept = kept_index(self.root, self.service.id)
+        return open_collection(self.store, self.service, kept=kept)
+
+    @rule(who=st.integers(0, 1))
+    def keep(self, who: int) -> None:
+        self.collections[who].keep()
+
+    @rule(who=st.integers(0, 1))
+    def restart(self, who: int) -> None:
+        self.collections[who].close()
+        self.collections[who] = self.started()
+
+    @rule(which=st.integers(0, 3))
+    def lose_a_file(self, which: int) -> None:
+        for path in sorted(self.folder.glob("*.rows"))[which : which + 1]:
+            path.unlink()
+
+    @invariant()
+    def nothing_deleted_is_in_a_file(self) -> None:
+        stored = {one.vector.tobytes() for examples in self.known.values() for one in examples}
+        content = b"".join(path.read_bytes() for path in self.folder.glob("*") if path.is_file())
+        assert [v for v in POOL if v.tobytes() in content and v.tobytes() not in stored] == []
+
+    def teardown(self) -> None:
+        for collection in self.collections:
+            collection.close()
 
     @rule(name=NAMES, vector=VECTORS)
     def add(self, name: str, vector: int) -> None:
@@ -315,11 +357,12 @@ class CollectionMachine(RuleBasedStateMachine):
         return [(name, example.image_id, -cosine) for cosine, _, name, example in best[:k]]
 
 
-def test_any_history_gives_the_answers_of_a_plain_list(store: Store) -> None:
+def test_any_history_gives_the_answers_of_a_plain_list(store: Store, tmp_path: Path) -> None:
     class Machine(CollectionMachine):
         pass
 
-    Machine.store = store
+    Machine.store, Machine.root = store, tmp_path / "indexes"
+    follow_erasures(store, Machine.root)
     limits = settings(
         max_examples=25,
         stateful_step_count=20,

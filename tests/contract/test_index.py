@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -24,6 +26,7 @@ from knownface.errors import ConfigurationError
 from knownface.index import BACKENDS, Backend, Hit, Index, open_index
 from knownface.index.exact import ExactIndex
 from knownface.index.hnsw import HnswIndex
+from knownface.index.segments import read_rows, write_rows
 from knownface.types import F32, I64
 
 Faces = Mapping[int, tuple[int, F32]]
@@ -98,6 +101,17 @@ class IndexMachine(RuleBasedStateMachine):
     @initialize(rows=st.lists(st.tuples(KEYS, SUBJECTS, VECTORS), max_size=12))
     def begin_with(self, rows: list[tuple[int, int, int]]) -> None:
         self.add(rows)
+
+    @rule(mapped=st.booleans())
+    def restart(self, mapped: bool) -> None:
+        """What is written chunk by chunk and read again is the index that it was."""
+        views = [view for view in self.index.views() if view.used]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / str(number) for number in range(len(views))]
+            for path, view in zip(paths, views, strict=True):
+                write_rows(path, view)
+            self.index = self.open(POOL.shape[1])
+            self.index.restore([read_rows(path, mapped=mapped) for path in paths])
 
     @rule(rows=st.lists(st.tuples(KEYS, SUBJECTS, VECTORS), max_size=7))
     def add(self, rows: list[tuple[int, int, int]]) -> None:

@@ -97,6 +97,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             _greet(settings, listener, app)
             app.fetch_optional()
             app.reembedder.start()
+            app.keeper.start()
 
         server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the

@@ -5,18 +5,20 @@ A backend is one file and one line in `BACKENDS`; the contract tests run against
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 from knownface.errors import ConfigurationError
+from knownface.index.chunks import View
 from knownface.index.exact import ExactIndex
 from knownface.index.hnsw import HnswIndex
 from knownface.index.ranking import Hit, cosines
+from knownface.index.segments import Rows
 from knownface.types import F32, I64
 
-__all__ = ["BACKENDS", "Backend", "Hit", "Index", "cosines", "open_index"]
+__all__ = ["BACKENDS", "Backend", "Hit", "Index", "View", "cosines", "open_index"]
 
 
 class Index(Protocol):
@@ -39,6 +41,22 @@ class Index(Protocol):
 
     def clear(self) -> None:
         """Forget everything."""
+
+    def views(self) -> tuple[View, ...]:
+        """Return all that it holds, chunk by chunk, as one search would see it.
+
+        What is shown does not change as long as these are held.
+        """
+
+    def restore(self, parts: Sequence[Rows]) -> None:
+        """Fill an empty index with what another of its kind showed in its views.
+
+        ValueError when it cannot have been one of its kind; then it is of no use any more.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes, besides what lies in files."""
 
     def search(self, queries: F32, k: int) -> list[list[Hit]]:
         """Return for each query of [Q, D] the k nearest subjects, each once, by its best example.

@@ -10,12 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from knownface.index.codes import encode, step_of
 from knownface.types import F32, I8, I64, Bools
+
+if TYPE_CHECKING:
+    from knownface.index.segments import Rows
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +59,13 @@ def in_file(folder: Path) -> Rooms:
 class View:
     """What readers see of a chunk: `used` rows of arrays [N, D] and [N], of which some are alive.
 
-    `serial` tells the chunk from all others that the index ever had.
+    `serial` tells the chunk from all others that the index ever had; it has room for `rows`.
     `step`, `error` and `length` are those of its codes: see knownface.index.codes.
     """
 
     serial: int
+    level: int
+    rows: int
     codes: I8
     vectors: F32
     keys: I64
@@ -83,6 +88,7 @@ class Chunk:
         self.used = 0
         self.gone = 0
         self._codes: I8 = np.zeros((padded, dimension), np.int8)
+        self._codes_in_file: I8 | None = None
         self._vectors = room(padded, dimension)
         self._keys: I64 = np.zeros(padded, np.int64)
         self._subjects: I64 = np.zeros(padded, np.int64)
@@ -117,6 +123,29 @@ class Chunk:
         self._held[rows] = True
         self.used += len(keys)
 
+    def restore(self, rows: Rows) -> None:
+        """Fill an empty chunk with what another held; vectors that are mapped are there already."""
+        used = slice(0, rows.used)
+        self._codes[used] = rows.codes
+        if rows.mapped:
+            self._codes_in_file = rows.codes
+        else:
+            self._vectors[used] = rows.vectors
+        self._keys[used] = rows.keys
+        self._subjects[used] = rows.subjects
+        self._held[used] = self._finite[used] = rows.alive
+        self.used = rows.used
+        self.gone = rows.used - int(np.count_nonzero(rows.alive))
+        self._error, self._length = rows.error, rows.length
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its rows take, without vectors that lie in a file."""
+        row = self._codes[:1].nbytes + self._keys.itemsize + self._subjects.itemsize + 2
+        if self._vectors.base is None:
+            row += self._vectors[:1].nbytes
+        return self.used * row
+
     def bury(self, rows: I64) -> None:
         """Let views that are made from now on show these rows no more."""
         self._held[rows] = False
@@ -134,10 +163,14 @@ class Chunk:
         """Erase rows that no reader looks at any more."""
         self._codes[rows] = 0
         self._vectors[rows] = 0.0
+        if self._codes_in_file is not None:
+            self._codes_in_file[rows] = 0
 
     def view(self) -> View:
         return View(
             self.serial,
+            self.level,
+            self.rows,
             self._codes,
             self._vectors,
             self._keys,

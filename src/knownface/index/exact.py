@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from knownface.index.chunks import BLOCK_ROWS, Chunk, View, in_file, in_memory
+from knownface.index.chunks import BLOCK_ROWS, Chunk, Rooms, View, in_file, in_memory
 from knownface.index.codes import Probe, levels
 from knownface.index.crew import Crew, cores
 from knownface.index.ranking import Hit, Ranking
+from knownface.index.segments import Rows
 from knownface.index.slots import Slots
 from knownface.types import F32, F64, I8, I32, I64
 
@@ -157,6 +159,35 @@ class ExactIndex:
         self._forget()
         self._publish([])
 
+    def views(self) -> tuple[View, ...]:
+        """Return all chunks as one search would see them; as long as they are held, they stay."""
+        return self._snapshot.views
+
+    def restore(self, parts: Sequence[Rows]) -> None:
+        """Fill an empty index with chunks that an index like it had, whose keys differ.
+
+        ValueError when they are not such chunks.
+        """
+        for part in parts:
+            fits = 0 < part.used <= part.rows <= self._chunk_rows
+            if not fits or part.vectors.shape[1] != self._dimension:
+                raise ValueError("these rows are those of another kind of index")
+            number = len(self._chunks)
+            chunk = self._new_chunk(number, part.level, part.rows, self._room_for(part))
+            chunk.restore(part)
+            rows = chunk.held()
+            self._slots.put(part.keys[rows], number * self._chunk_rows + rows)
+            if chunk.free or part.level not in self._tails:
+                self._tails[part.level] = number
+            self._views[number] = chunk.view()
+            self._appended(chunk, 0, chunk.used)
+        self._publish([])
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the rows take; vectors that lie in files are not counted."""
+        return self._slots.nbytes + sum(chunk.nbytes for chunk in list(self._chunks.values()))
+
     def search(self, queries: F32, k: int) -> list[list[Hit]]:
         if queries.ndim != 2 or queries.shape[1] != self._dimension:
             raise ValueError(f"expected [Q, {self._dimension}], got {queries.shape}")
@@ -261,9 +292,19 @@ class ExactIndex:
         rows = min(_FIRST_ROWS, self._chunk_rows) if first else self._chunk_rows
         room = in_memory if first else self._room
         number = self._tails[level] = self._unused.pop() if self._unused else len(self._chunks)
-        self._serial += 1
-        self._chunks[number] = Chunk(self._serial, level, rows, self._dimension, room)
+        self._new_chunk(number, level, rows, room)
         return number
+
+    def _new_chunk(self, number: int, level: int, rows: int, room: Rooms) -> Chunk:
+        self._serial += 1
+        chunk = self._chunks[number] = Chunk(self._serial, level, rows, self._dimension, room)
+        return chunk
+
+    def _room_for(self, part: Rows) -> Rooms:
+        """Return where the vectors of a restored chunk are to lie."""
+        if part.mapped:
+            return lambda _rows, _dimension: part.vectors
+        return in_memory if part.rows < self._chunk_rows else self._room
 
     def _appended(self, chunk: Chunk, start: int, stop: int) -> None:
         """Take note of rows that the next snapshot shows; for indexes that do more than scan."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -27,6 +28,7 @@ from knownface.index.chunks import Chunk, View
 from knownface.index.exact import ExactIndex, Snapshot
 from knownface.index.graph import Graph
 from knownface.index.ranking import Hit, Ranking
+from knownface.index.segments import Rows
 from knownface.types import F32, I64
 
 _CHUNK_ROWS: Final = 32_768
@@ -34,6 +36,7 @@ _LEAST: Final = 100_000  # rows from which on a graph is worth its memory
 _BEHIND: Final = 128  # rows not placed yet that are compared one by one
 _FEW: Final = 8  # rows placed at a time while searches use the graph
 _MANY: Final = 512  # and while they do not
+_PLACED: Final = 1024  # bytes that a row takes in the graph, about
 _PLACES: Final = 100  # for more the scan is as fast
 _CANDIDATES: Final = 1024  # asked of the graph at the most
 
@@ -124,9 +127,18 @@ class HnswIndex(ExactIndex):
         super().remove(keys)
         self._tend()
 
+    def restore(self, parts: Sequence[Rows]) -> None:
+        super().restore(parts)
+        self._tend()
+
     def clear(self) -> None:
         self._linked = None
         super().clear()
+
+    @property
+    def nbytes(self) -> int:
+        linked = self._linked
+        return super().nbytes + (0 if linked is None else _PLACED * len(linked.graph))
 
     def wait(self) -> None:
         """Return when all that was added is in the graph and all that was removed is not."""

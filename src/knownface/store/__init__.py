@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from knownface.store.changes import Changes
 from knownface.store.store import Store, Transaction
-from knownface.store.vectors import Vectors
+from knownface.store.vectors import Census, Vectors
 
-__all__ = ["Changes", "Store", "Transaction", "Vectors"]
+__all__ = ["Census", "Changes", "Store", "Transaction", "Vectors"]

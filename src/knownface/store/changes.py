@@ -101,6 +101,7 @@ class ChangeLog(Queries):
         ).scalar_one_or_none()
         if number is None:
             raise gone()
+        self.began.setdefault(service_id, number - 1)
         if number % _PRUNE_EVERY == 0:
             self._prune(service_id)
         return number

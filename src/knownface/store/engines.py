@@ -52,6 +52,7 @@ class Database(ABC):
 
     def __init__(self, url: URL) -> None:
         self.url_without_password = _shown(url)
+        self.file: Path | None = None
         self._opening = True
         self._closed = False
 
@@ -102,7 +103,7 @@ class Sqlite(Database):
     def __init__(self, url: URL, busy_timeout: float) -> None:
         super().__init__(url)
         self._timeout = busy_timeout
-        self._path = _database_file(url)
+        self._path = self.file = _database_file(url)
         self._lock = threading.Lock()
         self._unerased = False
         self._writer = self._engine(url, pool_size=1, max_overflow=0)

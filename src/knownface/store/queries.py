@@ -21,6 +21,8 @@ class Queries:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.erased = False
+        self.began: dict[int, int] = {}  # the revisions that services had before this transaction
+        self.erased_elsewhere = False  # something that no revision tells of
 
     def insert_unless_taken(
         self, table: Table, identity: Column[int], values: Mapping[str, object]

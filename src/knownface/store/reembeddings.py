@@ -245,7 +245,7 @@ class Reembeddings(Examples):
             )
         )
         self._update(held, unclean=False, worker=None)
-        self.erased = True
+        self.erased = self.erased_elsewhere = True
         return None
 
     def fail(self, service_id: int, worker: str, reason: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
 
 from knownface.store.engines import Database, open_database
 from knownface.store.migrations import is_current, migrate
@@ -17,6 +19,12 @@ class Transaction(Tenants, Reembeddings, Transfer, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 
+class Erased(Protocol):
+    """Somebody who keeps copies of what the database holds."""
+
+    def __call__(self, since: Mapping[int, int], *, everywhere: bool) -> None: ...
+
+
 class Store:
     """A database, opened. Safe to share between threads; each transaction belongs to the thread
     that opens it.
@@ -28,6 +36,7 @@ class Store:
     def __init__(self, database: Database, change_log: int) -> None:
         self._database = database
         self._change_log = change_log
+        self._on_erasure: list[Erased] = []
 
     @classmethod
     def open(cls, url: str, *, busy_timeout: float = 10, change_log: int = 100_000) -> Store:
@@ -71,6 +80,11 @@ class Store:
     def url_without_password(self) -> str:
         return self._database.url_without_password
 
+    @property
+    def file(self) -> Path | None:
+        """The database, where it is one file."""
+        return self._database.file
+
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """Open a transaction that writes: committed at the end of the block, undone by an
@@ -83,6 +97,15 @@ class Store:
             yield transaction
         if transaction.erased:
             self._database.erased()
+            for listener in self._on_erasure:
+                listener(transaction.began, everywhere=transaction.erased_elsewhere)
+
+    def on_erasure(self, listener: Erased) -> None:
+        """Call this after each transaction that erased, before whoever made it goes on.
+
+        It gets the revisions that services had before, and whether their logs tell not everything.
+        """
+        self._on_erasure.append(listener)
 
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:

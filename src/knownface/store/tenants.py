@@ -64,7 +64,7 @@ class Tenants(Queries):
         )
         if deleted.rowcount == 0:
             raise ApplicationNotFound("The application does not exist any more.")
-        self.erased = True
+        self.erased = self.erased_elsewhere = True
 
     def create_service(
         self,
@@ -146,7 +146,7 @@ class Tenants(Queries):
         deleted = self.connection.execute(delete(service).where(service.c.id == service_id))
         if deleted.rowcount == 0:
             raise ServiceNotFound("The service does not exist any more.")
-        self.erased = True
+        self.erased = self.erased_elsewhere = True
 
     def _add_key(self, service_id: int, digest: bytes) -> None:
         values = {"service_id": service_id, "digest": digest, "created_at": now()}

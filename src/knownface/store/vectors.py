@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Row, and_, exists, or_, select
+from sqlalchemy import Row, and_, exists, func, or_, select
 
 from knownface.store.changes import ChangeLog
 from knownface.store.queries import chunks
@@ -39,6 +39,23 @@ class Vectors:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many examples there are, and the sums of their keys and of their subjects."""
+
+    examples: int
+    keys: int
+    subjects: int
+
+    def besides(self, other: Census) -> list[int]:
+        """What there is more than in another."""
+        return [
+            self.examples - other.examples,
+            self.keys - other.keys,
+            self.subjects - other.subjects,
+        ]
 
 
 class IndexFeed(ChangeLog):
@@ -79,6 +96,15 @@ class IndexFeed(ChangeLog):
                 ).order_by(example.c.key)
             ).all()
         return _stack(rows)
+
+    def census(self, service_id: int) -> Census:
+        """A summary of which examples the service has, that would differ for most others."""
+        row = self.connection.execute(
+            select(func.count(), func.sum(example.c.key), func.sum(example.c.subject_id)).where(
+                example.c.service_id == service_id
+            )
+        ).one()
+        return Census(*(int(number or 0) for number in row))
 
     def identify(self, service_id: int, keys: Sequence[int]) -> dict[int, Example]:
         """Ids and present names of those of these examples that the service holds, by key."""

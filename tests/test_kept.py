@@ -1,0 +1,326 @@
+"""The folder of a kept index: what is read is what was saved, and what is erased is in no file."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faces import unit_vectors
+from knownface.index import View, kept
+from knownface.index.exact import ExactIndex
+from knownface.index.kept import KeptIndex, Origin
+from knownface.index.segments import check, keys_in, read_rows, write_checked, write_rows
+from knownface.types import F32, I64
+
+DIMENSION = 32
+ROWS = 64
+ORIGIN = Origin("sketch", DIMENSION, 7, [40, "name", 0, 0, 0])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "indexes" / "1"
+
+
+@pytest.fixture
+def mine(folder: Path) -> Iterator[KeptIndex]:
+    opened = KeptIndex(folder)
+    yield opened
+    opened.close()
+
+
+def make(count: int = 200) -> tuple[ExactIndex, F32]:
+    """Return an index of several chunks, some rows of which were removed, and its vectors."""
+    vectors = unit_vectors(count, DIMENSION)
+    index = ExactIndex(DIMENSION, chunk_rows=ROWS, threads=1)
+    index.add(numbers(count), numbers(count) + 1000, vectors)
+    index.remove(np.array([3, 50]))
+    return index, vectors
+
+
+def numbers(count: int) -> I64:
+    return np.arange(1, count + 1)
+
+
+def save(kept: KeptIndex, views: tuple[View, ...], origin: Origin = ORIGIN) -> bool:
+    with kept.saving() as ready:
+        return ready and kept.save(origin, views)
+
+
+def taken_up(kept: KeptIndex) -> ExactIndex:
+    found = kept.read()
+    assert found is not None
+    index = ExactIndex(DIMENSION, chunk_rows=ROWS, threads=1)
+    index.restore(found.parts)
+    return index
+
+
+def in_files(folder: Path, vector: F32) -> bool:
+    piece = vector.tobytes()[:24]
+    return any(piece in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_read_answers_as_what_was_saved(mine: KeptIndex) -> None:
+    index, vectors = make()
+    assert save(mine, index.views())
+    again = taken_up(mine)
+    assert len(again) == len(index) == 198
+    assert again.search(vectors, 9) == index.search(vectors, 9)
+    more = unit_vectors(100, DIMENSION, seed=5)
+    for one in (index, again):
+        one.add(numbers(100) + 500, numbers(100), more)
+        one.remove(numbers(30))
+    assert again.search(vectors, 9) == index.search(vectors, 9)
+
+
+def test_another_process_reads_copies_and_saves_nothing(mine: KeptIndex, folder: Path) -> None:
+    index, vectors = make()
+    assert save(mine, index.views())
+    other = KeptIndex(folder)
+    found = other.read()
+    assert found is not None
+    assert not any(part.mapped for part in found.parts)
+    assert taken_up(other).search(vectors, 3) == index.search(vectors, 3)
+    assert not save(other, index.views())
+    mine.close()
+    assert save(other, index.views())
+    other.close()
+
+
+def test_full_chunks_are_mapped_by_their_owner(mine: KeptIndex) -> None:
+    index, _ = make()
+    save(mine, index.views())
+    found = mine.read()
+    assert found is not None
+    assert any(part.mapped for part in found.parts)
+    assert all(part.mapped == (part.used == part.rows) for part in found.parts)
+
+
+def test_a_save_writes_only_what_has_changed(mine: KeptIndex, folder: Path) -> None:
+    index, vectors = make()
+    save(mine, index.views())
+    before = {path.name for path in folder.glob("*.rows")}
+    save(mine, index.views())
+    assert {path.name for path in folder.glob("*.rows")} == before
+    again = taken_up(mine)
+    again.add(np.array([900]), np.array([1]), vectors[:1])
+    save(mine, again.views())
+    after = {path.name for path in folder.glob("*.rows")}
+    assert before - after
+    assert len(after - before) == 1
+    assert len(taken_up(mine)) == 199
+
+
+def test_nothing_of_an_erased_row_is_in_a_file(mine: KeptIndex, folder: Path) -> None:
+    index, vectors = make()
+    save(mine, index.views())
+    assert not in_files(folder, vectors[2])  # it was removed before
+    assert in_files(folder, vectors[9])
+    mine.erase(np.array([10]))
+    assert not in_files(folder, vectors[9])
+    found = mine.read()
+    assert found is not None
+    assert 10 in found.lost
+    assert 0 < len(found.lost) <= ROWS
+    held = np.concatenate([part.keys[part.alive] for part in found.parts])
+    assert sorted([*held, *found.lost]) == sorted(set(numbers(200).tolist()) - {3, 50})
+
+
+def test_a_mapped_row_is_overwritten_with_its_file_already_gone(
+    mine: KeptIndex, folder: Path
+) -> None:
+    index, vectors = make()
+    save(mine, index.views())
+    again = taken_up(mine)
+    mine.erase(np.array([10]))
+    again.remove(np.array([10]))
+    assert save(mine, again.views())
+    assert not in_files(folder, vectors[9])
+    assert len(taken_up(mine)) == 197
+
+
+@pytest.mark.parametrize("moment", ["before", "first", "last"])
+def test_an_erasure_ends_a_save(
+    mine: KeptIndex, folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Whenever it comes, no file holds the row afterwards, neither at once nor in the end."""
+    index, vectors = make()
+    written = 0
+
+    def erase() -> None:
+        KeptIndex(folder).erase(np.array([10]))
+        assert not in_files(folder, vectors[9])
+
+    def write(path: Path, view: View) -> None:
+        nonlocal written
+        if moment == "first" and written == 0:
+            write_rows(path, view)
+            erase()
+        else:
+            write_rows(path, view)
+        written += 1
+        if moment == "last" and written == len(index.views()):
+            erase()
+
+    monkeypatch.setattr(kept, "write_rows", write)
+    with mine.saving() as ready:
+        assert ready
+        if moment == "before":
+            erase()
+        assert not mine.save(ORIGIN, index.views())
+    assert not in_files(folder, vectors[9])
+    index.remove(np.array([10]))
+    assert save(mine, index.views())
+    assert not in_files(folder, vectors[9])
+    assert len(taken_up(mine)) == 197
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def relabel(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b" 1", b" 9", 1))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def no_object(path: Path) -> None:
+    first, second, *_ = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([first, second, b"[]"]))
+
+
+@pytest.mark.parametrize("which", ["*.rows", "state"])
+@pytest.mark.parametrize("damage", [cut, flip, relabel, empty, no_object])
+def test_what_is_damaged_is_not_used(
+    mine: KeptIndex, folder: Path, which: str, damage: Callable[[Path], None]
+) -> None:
+    index, _ = make()
+    save(mine, index.views())
+    damage(next(iter(folder.glob(which))))
+    assert mine.read() is None
+    mine.erase(np.array([10]))  # and may be erased from
+    assert not in_files(folder, unit_vectors(200, DIMENSION)[9])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"proof": 1}, {"files": None}, {"files": []}, {"revision": "x"}, {"model": None}]
+)
+def test_a_state_that_makes_no_sense_is_not_used(
+    mine: KeptIndex, folder: Path, wrong: dict[str, object]
+) -> None:
+    """Whatever wrote it, and though its checksum is right."""
+    save(mine, make()[0].views())
+    content = (folder / "state").read_bytes()
+    head = check(content, kept._FORMAT, kept._HEAD) | wrong
+    if wrong == {"model": None}:
+        del head["model"]
+    (folder / "state").unlink()
+    rest = memoryview(content)[kept._HEAD :]
+    write_checked(folder / "state", kept._FORMAT, head, [rest], kept._HEAD)
+    assert mine.read() is None
+    assert mine.origin() is None
+
+
+def test_a_chunk_in_place_of_another_is_noticed(mine: KeptIndex, folder: Path) -> None:
+    index, _ = make()
+    save(mine, index.views())
+    one, other, *_ = sorted(folder.glob("*.rows"))
+    one.write_bytes(other.read_bytes())
+    assert mine.read() is None
+
+
+def test_rows_of_another_kind_of_index_are_refused(mine: KeptIndex) -> None:
+    save(mine, make()[0].views())
+    found = mine.read()
+    assert found is not None
+    for other in (ExactIndex(DIMENSION, chunk_rows=ROWS // 2), ExactIndex(2 * DIMENSION)):
+        with pytest.raises(ValueError, match="another kind"):
+            other.restore(found.parts)
+
+
+def test_nothing_is_read_where_nothing_was_saved(mine: KeptIndex, folder: Path) -> None:
+    assert mine.read() is None
+    assert mine.origin() is None
+    mine.erase(np.array([1]))
+    mine.remove()
+    save(mine, make()[0].views())
+    assert mine.origin() == ORIGIN
+    mine.remove()
+    assert not folder.exists()
+    assert mine.read() is None
+
+
+def test_the_files_are_the_owners_alone(mine: KeptIndex, folder: Path) -> None:
+    save(mine, make()[0].views())
+    for path in (folder.parent, *folder.parent.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_keys_are_read_without_the_rest(mine: KeptIndex, folder: Path) -> None:
+    save(mine, make()[0].views())
+    for path in folder.glob("*.rows"):
+        assert keys_in(path).tolist() == read_rows(path, mapped=False).keys.tolist()
+
+
+def test_a_file_without_room_for_its_text_is_not_written(mine: KeptIndex, folder: Path) -> None:
+    index, _ = make()
+    long = Origin("m" * 70_000, DIMENSION, 7, [])
+    with pytest.raises(ValueError, match="do not fit"):
+        save(mine, index.views(), long)
+    assert not (folder / "new").exists()
+    assert mine.read() is None
+
+
+def test_files_that_go_while_it_is_erased_from_are_no_concern(
+    mine: KeptIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(mine, make()[0].views())
+
+    def gone(_: Path) -> I64:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(kept, "keys_in", gone)
+    mine.erase(np.array([10]))
+    assert mine.read() is not None
+
+
+def test_what_is_left_of_a_save_that_was_killed_goes(mine: KeptIndex, folder: Path) -> None:
+    index, _ = make()
+    (folder / "new" / "deeper").mkdir(parents=True)
+    (folder / "new" / "deeper" / "x.rows").write_bytes(b"?")
+    assert save(mine, index.views())
+    assert not (folder / "new").exists()
+
+
+def test_an_erased_row_is_overwritten_in_a_file_without_a_name(mine: KeptIndex) -> None:
+    """Its codes too: a process that runs on has the file, though no folder does."""
+    save(mine, make()[0].views())
+    found = mine.read()
+    assert found is not None
+    part = next(part for part in found.parts if part.mapped)
+    row = int(np.flatnonzero(part.alive)[0])
+    assert part.codes[row].any()
+    again = ExactIndex(DIMENSION, chunk_rows=ROWS, threads=1)
+    again.restore(found.parts)
+    again.remove(part.keys[row : row + 1])
+    assert not part.codes[row].any()
+    assert not part.vectors[row].any()
+
+
+def test_what_an_index_takes_is_told_without_what_lies_in_files(mine: KeptIndex) -> None:
+    index, _ = make()
+    save(mine, index.views())
+    assert 0 < taken_up(mine).nbytes < index.nbytes
