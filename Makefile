@@ -109,7 +109,7 @@ install_venv := test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 	&& echo "Installing Debian's python3-venv" && apt-get -qq update \
 	&& apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null
 
-# $(1): the folder, $(2): the lock
+# $(1): the folder, $(2): the lock, $(3): further options of pip
 define new_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -118,7 +118,7 @@ define new_environment
 	@echo "Setting up $(1) from $(2): about a minute, once"
 	@rm -rf $(1)
 	@$(PYTHON) -m venv $(1)
-	@$(1)/bin/python $(PIP) install --require-hashes --requirement $(2)
+	@$(1)/bin/python $(PIP) install $(3) --require-hashes --requirement $(2)
 endef
 
 $(LOCKED): requirements/dev.txt
@@ -133,9 +133,10 @@ $(SDK_READY): requirements/sdk.txt
 	$(call new_environment,.venv-sdk,requirements/sdk.txt)
 	@touch $@
 
+# face-recognition asks for dlib by another name than that of its wheel: requirements/overrides.in.
 $(BENCH_READY): requirements/bench.txt pyproject.toml $(READY)
-	$(call new_environment,.venv-bench,requirements/bench.txt)
-	@.venv-bench/bin/python $(PIP) install --no-deps --editable .
+	$(call new_environment,.venv-bench,requirements/bench.txt,--no-deps)
+	@.venv-bench/bin/python $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(MODELS_READY): $(shell find src -name models.toml) | $(READY)
