@@ -44,7 +44,7 @@ class Plan:
     peer_pictures: int
 
 
-FULL = Plan(repetitions=7, runs=30, seconds=6.0, steady_seconds=60.0, peer_pictures=20)
+FULL = Plan(repetitions=7, runs=30, seconds=6.0, steady_seconds=30.0, peer_pictures=20)
 QUICK = Plan(repetitions=3, runs=8, seconds=2.0, steady_seconds=6.0, peer_pictures=3)
 
 
