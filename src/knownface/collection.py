@@ -339,6 +339,8 @@ class FaceCollection:
         return open_index(self._backend, self._dimension, folder=self._folder)
 
     def _add(self, index: Index, vectors: Vectors) -> None:
+        if not len(vectors.keys):  # all of them are gone, and nothing has no width
+            return
         width = vectors.matrix.shape[1]
         if width != self._dimension:
             raise ModelMismatch(

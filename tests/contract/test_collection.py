@@ -254,6 +254,23 @@ class Known(NamedTuple):
     vector: F32
 
 
+def test_an_index_is_kept_and_taken_up_when_all_that_it_held_is_gone(
+    store: Store, tmp_path: Path
+) -> None:
+    root = tmp_path / "indexes"
+    follow_erasures(store, root)
+    service = make_service(store)
+    first, second = (
+        open_collection(store, service, kept=kept_index(root, service.id)) for _ in range(2)
+    )
+    only = add(store, service, "Anna", POOL[0])
+    assert first.search(POOL[:1], 1)[0]
+    first.keep()
+    with store.begin() as tx:
+        tx.delete_examples(service.id, [only.image_id])
+    assert second.search(POOL[:1], 1) == [[]]
+
+
 class CollectionMachine(RuleBasedStateMachine):
     """Two processes search one service while it changes; a plain list of examples is the truth.
 
