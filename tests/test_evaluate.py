@@ -110,10 +110,12 @@ def test_nothing_to_measure_is_one_line_and_a_failure(run: Run, tmp_path: Path) 
         (("absent.csv",), "does not exist"),
         (("pairs.csv", "--images", "absent"), "does not exist"),
         (("pairs.csv", "--json", "absent/out.json"), "there is no folder absent"),
+        (("pairs.csv", "--json", "pairs.csv/out.json"), "there is no folder pairs.csv"),
+        (("pairs.csv", "--report", "/proc/out.html"), "Cannot write /proc/out.html"),
         (("pairs.csv", "--embedder", "tiny-detector"), "is no embedder"),
         (("pairs.csv", "--detector", "unheard-of"), "there are: tiny-detector"),
     ],
-    ids=["labels", "images", "json", "task", "name"],
+    ids=["labels", "images", "json", "file as folder", "unwritable report", "task", "name"],
 )
 def test_a_wrong_word_is_told_before_anything_is_measured(
     run: Run, pairs: Path, words: tuple[str, ...], complaint: str

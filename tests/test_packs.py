@@ -173,6 +173,17 @@ def test_what_is_not_the_published_file_is_recorded_and_told(
     assert "# Published: SHA-256 0000" in text
 
 
+def test_a_pack_is_recommended_only_to_whoever_lacks_it(
+    pack: Pack, source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="Or run `knownface models install buffalo_l`"):
+        load(tmp_path).pick("buffalo_l", "mask")
+    install_pack(pack, tmp_path, source=source)
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path).pick("buffalo_l", "mask")
+    assert "models install" not in caught.value.message
+
+
 def test_a_model_changed_after_its_installation_is_never_loaded(
     pack: Pack, source: Path, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from servers import SECONDS, running_server, server_environment, tiny_settings
 
 pytestmark = pytest.mark.e2e
 
-MANY = 240
+MANY = 120
 SMALL = tiny_models.encode(tiny_models.picture([tiny_models.Mark(1, 8, 8, 48)], 64, 64))
 
 
@@ -90,7 +90,7 @@ def test_an_import_that_is_killed_goes_on_without_loss_and_without_repetition(
     subprocess.run(command(*words), env=environment, check=True, capture_output=True)
     store = Store.open(database_url)
     interrupted = 0
-    for enough in (1, 60, 130):
+    for enough in (1, 50):
         with importing(tmp_path, environment) as process:
             wait_for(store, enough, process)
             process.kill()

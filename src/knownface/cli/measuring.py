@@ -94,10 +94,23 @@ def opened_judge(
 ) -> Iterator[tuple[Judge, Catalog]]:
     """Open what pictures are seen through, after a look at where the answers shall go."""
     for file in files:
-        if file is not None and not file.parent.is_dir():
-            raise click.UsageError(f"Cannot write {file}: there is no folder {file.parent}.")
+        if file is not None and str(file) != STANDARD_OUTPUT:
+            _refuse_unwritable(file)
     with output.measuring() as progress, open_judge(settings, progress, plugins) as opened:
         yield opened
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Find out before all the work, not after it; nothing that is there is touched."""
+    if not file.parent.is_dir():
+        raise click.UsageError(f"Cannot write {file}: there is no folder {file.parent}.")
+    there = file.exists()
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise click.UsageError(f"Cannot write {file}: {error.strerror}.") from None
+    if not there:
+        file.unlink()
 
 
 def folder_of(labels: Path, images: Path | None) -> Path:

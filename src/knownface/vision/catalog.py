@@ -214,7 +214,9 @@ class Catalog:
         kind = f"{task} ({', '.join(sorted(families))})" if families else task
         problem = f"has several of the kind {kind}" if inside else f"is no {kind}"
         pack = next((p for p in shipped_packs() if name == p or name.startswith(f"{p}-")), None)
-        hint = f" Or run `knownface models install {pack}`." if pack and not inside else ""
+        installed = {self._folder_name(spec) for spec in self._specs.values()}
+        wanted = pack is not None and pack not in installed
+        hint = f" Or run `knownface models install {pack}`." if wanted else ""
         raise ConfigurationError(f"{name!r} {problem}; there are: {known}.{hint}")
 
     def target(self, spec: ModelSpec) -> Path:
