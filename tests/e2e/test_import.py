@@ -19,7 +19,7 @@ from knownface.types import Photograph
 from sending import BATCH, RECOGNIZE, SUBJECTS, form
 from servers import SECONDS, running_server, server_environment, tiny_settings
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
 
 MANY = 120
 SMALL = tiny_models.encode(tiny_models.picture([tiny_models.Mark(1, 8, 8, 48)], 64, 64))

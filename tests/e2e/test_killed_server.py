@@ -27,10 +27,10 @@ from servers import (
     tiny_settings,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
 
 CLIENTS = 8
-ROUNDS = int(os.environ.get("KNOWNFACE_TEST_KILLS", "3"))
+ROUNDS = int(os.environ.get("KNOWNFACE_TEST_KILLS", "2"))
 
 
 class Acknowledged:

@@ -31,11 +31,17 @@ from servers import (
     tiny_settings,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("unmeasured"),
+]
 
 EMBEDDER, OTHER = tiny_models.EMBEDDER, tiny_models.OTHER_EMBEDDER
 PEOPLE = 16
 FEW = 8
+# Seconds between a client's requests: there must be room for the change that they wait for.
+PACE = 0.02
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ def asking(clients: Sequence[httpx.Client], people: Sequence[int]) -> Iterator[l
     stop = threading.Event()
 
     def ask(client: httpx.Client, models: list[str]) -> None:
-        while not stop.is_set():
+        while not stop.wait(PACE):
             models.append(recognized_by(client, people[len(models) % len(people)]))
 
     with ThreadPoolExecutor(len(clients)) as pool:
@@ -268,7 +274,7 @@ def test_owners_who_write_all_the_time_find_what_they_wrote(
         stop = threading.Event()
 
         def write(owner: Owner) -> None:
-            while not stop.is_set():
+            while not stop.wait(PACE):
                 owner.act()
 
         with ThreadPoolExecutor(len(owners)) as pool:
