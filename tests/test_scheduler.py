@@ -195,6 +195,55 @@ def test_a_free_slot_takes_the_network_whose_first_item_waits_longest(
     assert order == ["a", "b", "a", "a", "b"]
 
 
+def test_a_lone_item_that_finds_a_free_slot_is_run_by_its_caller(open_scheduler: Open) -> None:
+    network = Doubler()
+    ran_in: list[threading.Thread] = []
+    network.raises = lambda _: ran_in.append(threading.current_thread())
+    scheduler = open_scheduler(network, slots=2)
+    scheduler.run("net", [item(1)])
+    assert ran_in == [threading.current_thread()]
+
+
+def test_callers_and_slots_together_never_run_more_than_there_are_slots(
+    open_scheduler: Open,
+) -> None:
+    network = Doubler()
+    counting = threading.Lock()
+    at_once, most = 0, 0
+
+    def counted(_: F32) -> None:
+        nonlocal at_once, most
+        with counting:
+            at_once += 1
+            most = max(most, at_once)
+        threading.Event().wait(0.0005)
+        with counting:
+            at_once -= 1
+
+    network.raises = counted
+    scheduler = open_scheduler(network, slots=2)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [
+            pool.submit(scheduler.run, "net", [item(value)] * (1 + value % 3))
+            for value in range(120)
+        ]
+    assert all(len(call.result()) == 1 + value % 3 for value, call in enumerate(calls))
+    assert most == 2
+
+
+def test_a_newcomer_does_not_overtake_what_waits(open_scheduler: Open) -> None:
+    first, second = Doubler("first"), Doubler("second")
+    scheduler = open_scheduler(first, second)
+    callers = Callers(scheduler)
+    running = callers.occupy(first)
+    waiting = callers.call("first", [item(1)])
+    newcomer = callers.call("second", [item(2)])
+    assert not second.batches
+    second.raises = lambda _: None if waiting.done() or first.batches[-1] == [1] else ValueError()
+    first.gate.set()
+    assert len(newcomer.result(SECONDS)) == len(running.result(SECONDS)) == 1
+
+
 def test_the_items_of_one_call_are_spread_over_all_slots(open_scheduler: Open) -> None:
     network = Doubler()
     meeting = threading.Barrier(3, timeout=SECONDS)
@@ -500,6 +549,16 @@ def test_closing_runs_what_waits_and_returns_when_every_slot_has_ended(
     assert order == ["ran", "ran", "ran", "closed"]
     assert [float(f.result(SECONDS)[0][0][0]) for f in (first, *waiting)] == [0, 2, 4]
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_ctrl_c_in_a_run_reaches_the_caller_and_frees_its_slot(open_scheduler: Open) -> None:
+    network = Doubler()
+    scheduler = open_scheduler(network)
+    network.raises = lambda _: KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.run("net", [item(1)])
+    network.raises = lambda _: None
+    assert len(scheduler.run("net", [item(1)])) == 1
 
 
 def test_closing_without_draining_refuses_what_waits(open_scheduler: Open) -> None:

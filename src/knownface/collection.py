@@ -3,7 +3,7 @@
 The index is a cache of numbers. Each search first asks the store for the service's revision and
 brings the index there, so whoever was told that a face is stored (or deleted) finds (or misses) it
 in any process. After the search the store names the hits, so that no answer carries a name that
-was not true while it was made.
+was not true while it was made. Both are remembered until something is committed by anybody.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from knownface.errors import (
 from knownface.index import Hit, Index, View, open_index
 from knownface.index.kept import Kept, KeptIndex, Origin
 from knownface.keeping import kept_index
-from knownface.store import Census
+from knownface.store import Census, Recall
 from knownface.types import F32, Calibration, Example, Match
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _BATCH: Final = 10_000  # faces read from the store at a time
 _REPORT_EVERY: Final = 100_000  # faces, so that a long start shows that it is alive
 _ROUNDS: Final = 5  # searches for one answer, while deletions and merges keep overtaking it
 _SWEEP_SECONDS: Final = 60.0
+_MOST_KNOWN: Final = 4096  # examples whose names are known without asking the database
 _BLOCK: Final = 64  # embeddings searched between two looks at the deadline
 # Fewer faces are read from the database in an instant.
 KEEP_FROM: Final = 10_000
@@ -56,6 +57,16 @@ class _State:
 
     index: Index
     revision: int
+
+
+class _Known:
+    """What the store has said of a service in one state of the database."""
+
+    __slots__ = ("examples", "revision")
+
+    def __init__(self) -> None:
+        self.revision: int | None = None
+        self.examples: dict[int, Example | None] = {}
 
 
 class FaceCollection:
@@ -92,6 +103,7 @@ class FaceCollection:
         self._kept_revision: int | None = None
         self._state: _State | None = None
         self._refreshing = threading.Lock()
+        self._recall = Recall(store, _Known)
 
     def __len__(self) -> int:
         """Return how many faces the index holds now: none before the first search."""
@@ -112,6 +124,7 @@ class FaceCollection:
     def release(self) -> None:
         """Give the index back; the next search makes it anew."""
         self._state = None
+        self._recall.forget()
 
     def close(self) -> None:
         """Give everything back, also the folder of the kept index; nobody may search any more."""
@@ -145,6 +158,7 @@ class FaceCollection:
 
         After an erasure this takes the vectors out of memory without waiting for a search.
         """
+        self._recall.current()  # lets go of names that are gone
         with self._emptied_when_gone():
             if self.built:
                 self._fresh(self._revision())
@@ -154,6 +168,7 @@ class FaceCollection:
 
         Searches and writes go on meanwhile. A deletion ends it, and then it is to be repeated.
         """
+        self._recall.current()  # lets go of what other processes have erased
         state, kept = self._state, self._kept
         if kept is None or state is None or len(state.index) < self._keep_from:
             return False
@@ -194,7 +209,7 @@ class FaceCollection:
         try:
             yield
         except (ServiceNotFound, ModelMismatch):
-            self._state = None  # whatever it held, nobody may find it any more
+            self.release()  # whatever it held, nobody may find it any more
             raise
 
     @staticmethod
@@ -212,14 +227,27 @@ class FaceCollection:
         return found
 
     def _revision(self) -> int:
-        with self._store.snapshot() as tx:
-            return tx.revision(self._service_id)
+        known = self._recall.current()
+        if known.revision is None:
+            with self._store.snapshot() as tx:
+                known.revision = tx.revision(self._service_id)
+        return known.revision
 
     def _identify(self, found: Sequence[Sequence[Hit]]) -> tuple[int, dict[int, Example]]:
         """Return the revision of the service and, at that, the examples behind the hits by key."""
-        keys = list({hit.key for hits in found for hit in hits})
-        with self._store.snapshot() as tx:
-            return tx.revision(self._service_id), tx.identify(self._service_id, keys)
+        keys = {hit.key for hits in found for hit in hits}
+        known = self._recall.current()
+        if len(known.examples) + len(keys) > _MOST_KNOWN:
+            known.examples = {}
+        examples, revision = known.examples, known.revision
+        if revision is not None and keys <= examples.keys():
+            named = {key: examples[key] for key in keys}
+        else:
+            with self._store.snapshot() as tx:
+                revision = known.revision = tx.revision(self._service_id)
+                named = dict.fromkeys(keys) | tx.identify(self._service_id, list(keys))
+            examples |= named
+        return revision, {key: one for key, one in named.items() if one is not None}
 
     def _matches(self, hits: Sequence[Hit], examples: Mapping[int, Example]) -> list[Match]:
         """Name the hits; those whose example is gone, or whose subject is there, are left out.

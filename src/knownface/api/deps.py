@@ -163,7 +163,10 @@ def _authorized(kind: ServiceType) -> Callable[..., Awaitable[Service]]:
         _: Annotated[str | None, Security(_API_KEY)],
     ) -> Service:
         key = turn.request.headers.get(_API_KEY.model.name)
-        found = await turn.use(lambda: turn.app.accounts.authorize(key, kind))
+        accounts = turn.app.accounts
+        found = accounts.authorize_at_once(key, kind)
+        if found is None:
+            found = await turn.use(lambda: accounts.authorize(key, kind))
         turn.trail.service = found.id
         return found
 

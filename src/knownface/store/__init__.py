@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from knownface.store.changes import Changes
+from knownface.store.recall import Recall
 from knownface.store.store import Store, Transaction
 from knownface.store.vectors import Census, Vectors
 
-__all__ = ["Census", "Changes", "Store", "Transaction", "Vectors"]
+__all__ = ["Census", "Changes", "Recall", "Store", "Transaction", "Vectors"]

@@ -12,9 +12,9 @@ import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -48,7 +48,12 @@ _POSTGRES_DEFAULTS = {
 
 
 class Database(ABC):
-    """One database behind one URL."""
+    """One database behind one URL.
+
+    `tells_state_at_once` says whether `state` takes no longer than a look at memory.
+    """
+
+    tells_state_at_once: ClassVar[bool]
 
     def __init__(self, url: URL) -> None:
         self.url_without_password = _shown(url)
@@ -87,6 +92,13 @@ class Database(ABC):
     def erased(self) -> None:
         """Remove what a committed transaction erased from where older states of it are kept."""
 
+    @abstractmethod
+    def state(self) -> object | None:
+        """Return what differs after each commit from what it was before, by whomever it is.
+
+        None where that is not known. Of two that are equal, nothing was committed between them.
+        """
+
     def ping(self) -> None:
         """Raise a KnownfaceError unless the database answers."""
         with self.snapshot() as connection:
@@ -99,6 +111,8 @@ class Database(ABC):
 
 class Sqlite(Database):
     """A file: one writer at a time, readers beside it, each with a connection of its own."""
+
+    tells_state_at_once = True
 
     def __init__(self, url: URL, busy_timeout: float) -> None:
         super().__init__(url)
@@ -114,6 +128,8 @@ class Sqlite(Database):
         event.listen(self._writer, "begin", _begin_immediate)
         event.listen(self._reader, "begin", _begin_deferred)
         self._created = self._identity()
+        self._watching = threading.Lock()
+        self._watch: sqlite3.Connection | None = None
 
     def _engine(self, url: URL, *, pool_size: int, max_overflow: int) -> Engine:
         return create_engine(
@@ -162,6 +178,34 @@ class Sqlite(Database):
         with self._translated(), self._reader.begin() as connection:
             yield connection
         self._retry_erasing()
+
+    def state(self) -> object | None:
+        """Return SQLite's own count of the commits that one connection sees, which never commits.
+
+        It takes some microseconds: a look at the memory that the processes share.
+        """
+        with self._watching:
+            try:
+                if self._closed:
+                    return None
+                if self._watch is None:
+                    self._watch = sqlite3.connect(
+                        self._path, isolation_level=None, check_same_thread=False
+                    )
+                # Read to its end: a statement that is left open would keep the log from being
+                # emptied.
+                rows = self._watch.execute("PRAGMA data_version").fetchall()
+            except sqlite3.Error as error:
+                logger.warning("the state of the database is not known: %s", type(error).__name__)
+                self._stop_watching()
+                return None
+            version: int = rows[0][0]
+            return version
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def lock_schema(self, connection: Connection) -> None:
         """Nothing to do: BEGIN IMMEDIATE holds a lock that the kernel frees with the process."""
@@ -221,8 +265,9 @@ class Sqlite(Database):
         if self._closed:
             return
         self._truncate_log(timeout=self._timeout)
-        with self._lock:
+        with self._lock, self._watching:
             self._closed = True
+            self._stop_watching()
             self._writer.dispose()
             self._reader.dispose()
 
@@ -264,6 +309,8 @@ def _database_file(url: URL) -> Path:
 class Postgres(Database):
     """A server: writers of one service wait for its row, those of different ones never meet."""
 
+    tells_state_at_once = False
+
     def __init__(self, url: URL, busy_timeout: float) -> None:
         super().__init__(url)
         # Zero would be for ever.
@@ -281,6 +328,8 @@ class Postgres(Database):
             },
         )
         event.listen(self._engine, "connect", self._prepare)
+        self._watching = threading.Lock()
+        self._watch: Connection | None = None
 
     def _prepare(self, connection: DBAPIConnection, _record: object) -> None:
         """Bound all waiting: for a lock, and for a client that vanished within a transaction."""
@@ -303,6 +352,32 @@ class Postgres(Database):
             with reading.begin():
                 yield reading
 
+    def state(self) -> object | None:
+        """Return which transactions are visible now: one query, on a connection kept for it.
+
+        Another database of the same server changes it, too, which costs time and no truth.
+        """
+        with self._watching:
+            try:
+                if self._closed:
+                    return None
+                if self._watch is None:
+                    self._watch = self._engine.connect().execution_options(
+                        isolation_level="AUTOCOMMIT"
+                    )
+                row = self._watch.exec_driver_sql("SELECT pg_current_snapshot()::text")
+                return str(row.scalar_one())
+            except SQLAlchemyError as error:
+                logger.warning("the state of the database is not known: %s", type(error).__name__)
+                self._stop_watching()
+                return None
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            with suppress(SQLAlchemyError):
+                self._watch.close()
+            self._watch = None
+
     def erased(self) -> None:
         """Nothing to do: what dead rows still hold is the server's own affair, and VACUUM's."""
 
@@ -312,7 +387,9 @@ class Postgres(Database):
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
     def close(self) -> None:
-        self._closed = True
+        with self._watching:
+            self._closed = True
+            self._stop_watching()
         self._engine.dispose()
 
 

@@ -113,6 +113,19 @@ class Store:
         with self._database.snapshot() as connection:
             yield Transaction(connection, self._change_log)
 
+    def state(self) -> object | None:
+        """Return what differs after each commit from what it was before, in whatever process.
+
+        None where that is not known. Of two that are equal, nothing was committed between them, so
+        what was read after the first still holds at the second.
+        """
+        return self._database.state()
+
+    @property
+    def tells_state_at_once(self) -> bool:
+        """Whether `state` takes no longer than a look at memory."""
+        return self._database.tells_state_at_once
+
     def ping(self) -> None:
         """Raise a KnownfaceError unless the database answers."""
         self._database.ping()

@@ -15,7 +15,7 @@ from knownface.errors import ConfigurationError, ModelUnavailable
 from knownface.imaging import resize
 from knownface.types import F32, U8, Image
 from knownface.vision.catalog import ModelSpec
-from knownface.vision.tensors import to_tensor
+from knownface.vision.tensors import planes, to_tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ class YuNet:
         elif longer < self.SMALL:
             scale = 2.0
         pixels = canvas(image, scale, self.spec.size)
-        return np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1), np.float32), scale
+        return planes(pixels, backwards=True), scale
 
     def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
         heads = dict(zip(self.output_names, outputs, strict=True))
@@ -214,8 +214,11 @@ def canvas(image: Image, scale: float, size: tuple[int, int] | None) -> U8:
     width = max(1, round(image.width * scale))
     height = max(1, round(image.height * scale))
     across, down = size or (-(-width // 32) * 32, -(-height // 32) * 32)
+    scaled = resize(image, width, height).pixels
+    if scaled.shape == (down, across, 3):
+        return scaled
     pixels = np.zeros((down, across, 3), np.uint8)
-    pixels[:height, :width] = resize(image, width, height).pixels
+    pixels[:height, :width] = scaled
     return pixels
 
 

@@ -3,6 +3,9 @@
 A free slot takes from the queue whose first item has waited longest, as many items of one shape as
 the network takes at once. So one caller alone is served at once, and under load batches form by
 themselves.
+
+Where a slot is free and nothing waits, a caller with one item takes the slot's place and runs it in
+its own thread: waking another one, and being woken by it, is what costs a lone request most.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ class Runnable(Protocol):
 
 
 class Scheduler:
-    """A fixed number of threads, the slots, that run networks for any number of callers.
+    """A fixed number of slots, that run networks for any number of callers.
 
     `queue_limit` bounds the items that wait for one network. `clock` gives seconds; deadlines are
     its times. `on_run(name, batch, seconds, queued)` is told of each run that succeeded: how many
@@ -67,12 +70,14 @@ class Scheduler:
         self._queues: dict[str, _Queue] = {}
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
+        self._idle = threading.Condition(self._lock)
         self._calls = 0
+        self._free = max(1, slots)
         self._closing = False
         # Daemons: a program that fails before `close` must still be able to end.
         self._slots = [
             threading.Thread(target=self._live, name=f"slot-{number}", daemon=True)
-            for number in range(1, max(1, slots) + 1)
+            for number in range(1, self._free + 1)
         ]
         for slot in self._slots:
             slot.start()
@@ -88,10 +93,10 @@ class Scheduler:
         """Run a network on each item, and return the outputs in the order of the items.
 
         Neither an item nor its outputs have a batch axis. The call blocks; its items go to the
-        free slots. What the network raises about an item is raised here, and only here: callers
-        whose items shared its batch get their results. Raises Overloaded when the queue is full,
-        DeadlineExceeded when an item's turn comes later than `deadline`, Unavailable after `close`,
-        and KeyError for an unknown name.
+        free slots, a lone one in the caller's own thread. What the network raises about an item is
+        raised here, and only here: callers whose items shared its batch get their results. Raises
+        Overloaded when the queue is full, DeadlineExceeded when an item's turn comes later than
+        `deadline`, Unavailable after `close`, and KeyError for an unknown name.
         """
         if not items:
             return []
@@ -99,9 +104,18 @@ class Scheduler:
         with self._lock:
             if self._closing:
                 raise Unavailable(STOPPING)
-            self._submit(self._queues[name], call, items, deadline)
-            self._work.notify(len(items))
+            queue = self._queues[name]
+            # Whoever waits was here before: there must be none.
+            here = len(items) == 1 and self._free and not self._waiting()
+            self._submit(queue, call, items, deadline)
+            batch = _Batch()
+            if here:
+                self._begin(batch, queue)
+            else:
+                self._work.notify(min(len(items), self._free))
         try:
+            if batch.items:
+                self._run_here(batch)
             return call.wait()
         except BaseException:
             # A failed item or Ctrl-C: nobody wants the rest any more.
@@ -128,6 +142,34 @@ class Scheduler:
             self._work.notify_all()
         for slot in self._slots:
             slot.join()
+        with self._lock:
+            self._idle.wait_for(lambda: self._free == len(self._slots))
+
+    def _run_here(self, batch: _Batch) -> None:
+        """Serve a batch as a slot does, in the place of one."""
+        try:
+            self._attempt(batch.network, batch.items)
+        finally:
+            with self._lock:
+                self._end(batch)
+                if self._waiting():
+                    self._work.notify()
+
+    def _waiting(self) -> list[_Queue]:
+        return [queue for queue in self._queues.values() if queue.items]
+
+    def _begin(self, batch: _Batch, queue: _Queue) -> None:
+        """Fill a batch, and take a slot's place if there is anything to be run."""
+        queue.fill(batch, self._clock())
+        self._free -= bool(batch.items)
+
+    def _end(self, batch: _Batch) -> None:
+        """Make room for another batch, the lock being held."""
+        if batch.items:
+            batch.items = []
+            self._free += 1
+            if self._closing:
+                self._idle.notify_all()
 
     def _submit(
         self, queue: _Queue, call: _Call, items: Sequence[F32], deadline: float | None
@@ -156,19 +198,18 @@ class Scheduler:
                 # Even SystemExit: a slot that dies leaves its callers waiting for ever.
                 log.critical("slot failed and goes on", exc_info=error)
                 self._settle(batch.items, [_ordinary(error) for _ in batch.items])
-                batch.items = []
 
     def _take(self, batch: _Batch) -> bool:
-        """Wait for work and fill the batch; False when none is left and none will come."""
+        """End a batch, wait for work and begin the next; False when none is left or will come."""
         with self._lock:
+            self._end(batch)
             while True:
-                now = self._clock()
-                waiting = [queue for queue in self._queues.values() if queue.items]
-                if waiting:
-                    min(waiting, key=_age).fill(batch, now)
+                waiting = self._waiting()
+                if waiting and self._free:
+                    self._begin(batch, min(waiting, key=_age))
                     if batch.items:
                         return True
-                elif self._closing:
+                elif self._closing and not waiting:
                     return False
                 else:
                     self._work.wait()
@@ -178,7 +219,6 @@ class Scheduler:
             # One bad item must not cost the others their results: which one is it?
             for item in batch.items:
                 self._attempt(batch.network, [item])
-        batch.items = []
 
     def _attempt(self, network: Runnable, items: Sequence[_Item]) -> bool:
         """Run the items as one batch and settle them; False when several of them failed together.
@@ -192,6 +232,8 @@ class Scheduler:
             # A lone item, on a CPU every one, is not copied.
             outputs = network.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
             split = [tuple(output[row] for output in outputs) for row in range(len(items))]
+        except KeyboardInterrupt:  # meant for the program: the caller may be its main thread
+            raise
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             if len(items) > 1:
                 return False
@@ -265,7 +307,7 @@ class _Item:
 
 
 class _Batch:
-    """What one slot is working on: if that fails in any way, these items have to be settled."""
+    """What is being run in one slot: if that fails in any way, these items have to be settled."""
 
     __slots__ = ("items", "network")
 
