@@ -16,6 +16,8 @@ import numpy as np
 from knownface.types import U8
 
 GROUND = (116, 122, 128)
+SMALL = (96, 120, 160, 200, 240, 288, 320, 400)  # pixels, of pictures as video calls send them
+SMALL_TIMES = 3
 QUALITY = 92
 NAMES = ("person_a_2", "person_b_1", "person_b_2", "impostor_1", "impostor_2")
 
@@ -39,6 +41,23 @@ def scenes(portraits: Path) -> dict[str, Scene]:
             pixels = _laid_out(people, width, height, count, columns)
             made[name] = Scene(name, _jpeg(pixels), count)
     return made
+
+
+def mixed(portraits: Path) -> list[bytes]:
+    """Return pictures of twenty sizes: in turn, a dozen small ones come to each large one."""
+    large = [scene.jpeg for scene in scenes(portraits).values()]
+    person = _read(portraits / f"{NAMES[0]}.jpg")
+    small = [
+        _jpeg(_laid_out([person], *size, 1, 1))
+        for width in SMALL
+        for size in ((width, width * 3 // 4), (width * 3 // 4, width))
+    ] * SMALL_TIMES
+    each = len(small) // len(large)
+    return [
+        picture
+        for number, one in enumerate(large)
+        for picture in (*small[number * each : (number + 1) * each], one)
+    ]
 
 
 def _laid_out(people: Sequence[U8], width: int, height: int, count: int, columns: int) -> U8:

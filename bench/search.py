@@ -32,14 +32,25 @@ MILLION = 1_000_000
 PER_PERSON = 4
 BLOCK = 20_000
 SEED = 11
+QUERIES, GROUP = 500, 250  # compared at a time; rows of which the best cosine is kept
+NEAR = 1e-5
+
+
+# What the default embedder makes of Labeled Faces in the Wild, measured with 3,112 pictures: the
+# parts of a vector's length that are everybody's, a person's and a picture's own; how much the
+# latter varies; the variances of the strongest and the weakest direction, beside the mean of all.
+COMMON, PERSON, PICTURE = 0.315, 0.755, 0.574
+VARIES = 0.3
+STRONGEST, WEAKEST = 2.0, 0.25
+PEOPLE = 5000  # made at a time
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Synthetic embeddings: people who differ as real ones do, each with a few pictures.
+    """Synthetic embeddings that are alike and different as those of real faces are.
 
-    The directions have unequal weight, as if there were about 86 of 128; two pictures of one
-    person have a cosine of about 0.55, two of different people one of 0 ± 0.11.
+    Two pictures of one person have a cosine of 0.66 (half of them between 0.58 and 0.73), two of
+    different people one of 0.10 ± 0.09: so a few in a hundred pictures resemble a stranger most.
     """
 
     count: int
@@ -51,6 +62,13 @@ class Faces:
             keys = np.arange(start, min(start + BLOCK, self.count))
             yield keys, keys // PER_PERSON, self._pictures(keys // PER_PERSON, start)
 
+    def matrix(self) -> F32:
+        """Return all vectors, [N, D]."""
+        matrix = np.empty((self.count, self.dimension), np.float32)
+        for keys, _, vectors in self.blocks():
+            matrix[keys[0] : keys[-1] + 1] = vectors
+        return matrix
+
     def probes(self, count: int, seed: int = 1) -> tuple[I64, F32]:
         """Return further pictures, [N, D], of people who are stored, and who they are, [N]."""
         subjects = np.random.default_rng([SEED, seed]).integers(0, self.count // PER_PERSON, count)
@@ -61,20 +79,25 @@ class Faces:
         return self._pictures(np.arange(count) + self.count, self.count + 2)
 
     def _pictures(self, subjects: I64, seed: int) -> F32:
-        falling = 1.0 / np.sqrt(1.0 + np.arange(self.dimension) / (self.dimension / 8))
-        weights: F32 = (falling / np.linalg.norm(falling)).astype(np.float32)
-        names, places = np.unique(subjects, return_inverse=True)
-        people = np.stack([self._person(int(name)) for name in names]) * weights
-        people /= np.linalg.norm(people, axis=1, keepdims=True)
-        rows = np.random.default_rng([SEED, 2, seed]).standard_normal(
-            (len(subjects), self.dimension), np.float32
-        )
-        rows = people[places] + 0.9 * rows * weights
-        unit: F32 = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        return unit
+        random = np.random.default_rng([SEED, 2, seed])
+        rows: F32 = random.standard_normal((len(subjects), self.dimension), np.float32)
+        rows *= PICTURE * self.dimension**-0.5
+        rows *= np.exp(VARIES * random.standard_normal((len(rows), 1), np.float32))
+        rows += COMMON * self.dimension**-0.5
+        groups = subjects // PEOPLE
+        for group in np.unique(groups).tolist():
+            theirs = np.flatnonzero(groups == group)
+            rows[theirs] += self._people(group)[subjects[theirs] % PEOPLE]
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows
 
-    def _person(self, name: int) -> F32:
-        return np.random.default_rng([SEED, 3, name]).standard_normal(self.dimension, np.float32)
+    def _people(self, group: int) -> F32:
+        random = np.random.default_rng([SEED, 3, group])
+        variances = np.linspace(STRONGEST, WEAKEST, self.dimension)
+        weights = PERSON * np.sqrt(variances / variances.sum())
+        people: F32 = random.standard_normal((PEOPLE, self.dimension), np.float32)
+        people *= weights.astype(np.float32)
+        return people
 
 
 @dataclass(frozen=True)
@@ -153,7 +176,7 @@ class Bench:
             f"memory of its own that an index of {self.count:,} faces takes, a face",
             "≤ 200" if dimension == 128 else "",
         )
-        matrix = np.concatenate([vectors for _, _, vectors in faces.blocks()])
+        matrix = faces.matrix()
         queries = faces.probes(512)[1]
         reader = Reader(index)
         name = f"1m_{dimension}"
@@ -197,25 +220,14 @@ class Bench:
         """Compare the first subject with that of a comparison of all float32 vectors."""
         half = self.probes // 2
         queries = np.concatenate([faces.probes(half, seed=5)[1], faces.strangers(half)])
-        same = 0
-        for start in range(0, len(queries), 250):
-            block = queries[start : start + 250]
-            best = np.full(len(block), -1, np.int64)
-            truth = np.full(len(block), -2.0, np.float32)
-            for row in range(0, len(matrix), 50_000):
-                scores = block @ matrix[row : row + 50_000].T
-                # A product's last bits depend on its shape: the leaders are compared exactly.
-                leaders = scores >= scores.max(axis=1, keepdims=True) - 1e-5
-                for number, near in zip(*np.nonzero(leaders), strict=True):
-                    found = cosines(block[number], matrix[row + near][None])[0]
-                    if found > truth[number]:
-                        truth[number], best[number] = found, row + near
-            answers = [hits[0].subject for hits in index.search(block, 1)]
-            same += int(np.count_nonzero(np.array(answers) == best // PER_PERSON))
+        wanted = nearest(matrix, queries) // PER_PERSON
+        answers = np.array([hits[0].subject for hits in index.search(queries, 1)])
+        same = int(np.count_nonzero(answers == wanted))
         self.results.ratio(
             f"same_first_subject_1m_{index.dimension}",
             [same / len(queries)],
-            f"first subject as in exact float32, {same:,} of {len(queries):,} queries",
+            f"first subject as in exact float32, {same:,} of {len(queries):,} queries, half of "
+            "them of people who are not stored",
             "1",
         )
 
@@ -268,6 +280,28 @@ class Bench:
         )
         meaning = "how many times faster the graph is than the scan"
         self.note("hnsw_vs_scan_1m_128", pair, meaning, "≥ 4", faster=True)
+
+
+def nearest(matrix: F32, queries: F32) -> I64:
+    """Return which row of a matrix, [N, D], is nearest to each query, [Q, D], by its exact cosine.
+
+    A product's last bits depend on its shape: a group of rows that comes near the best is compared
+    again. N is a multiple of a group.
+    """
+    tops = np.empty((len(matrix) // GROUP, len(queries)), np.float32)
+    for first in range(0, len(matrix), BLOCK):
+        rows = matrix[first : first + BLOCK]
+        for start in range(0, len(queries), QUERIES):
+            some = slice(start, start + QUERIES)
+            scores = (rows @ queries[some].T).reshape(len(rows) // GROUP, GROUP, -1)
+            scores.max(axis=1, out=tops[first // GROUP : (first + len(rows)) // GROUP, some])
+    found = np.full(len(queries), -1, np.int64)
+    best = np.full(len(queries), -2.0, np.float32)
+    for group, number in np.argwhere(tops >= tops.max(axis=0) - NEAR).tolist():
+        near = cosines(queries[number], matrix[group * GROUP : (group + 1) * GROUP])
+        if near.max() > best[number]:
+            best[number], found[number] = near.max(), group * GROUP + near.argmax()
+    return found
 
 
 class Reader:

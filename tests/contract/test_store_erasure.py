@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knownface.store import Store
-from knownface.store.erasure import padding_length
+from knownface.store.erasure import MOST_HEAD, joined, laid_out_by, padding_length
 from knownface.types import Service
 from stored import face, make_service, picture
 
@@ -41,7 +42,7 @@ def marks(number: int, length: int) -> dict[str, bytes]:
         "photograph": content[:24],
         "middle of the photograph": content[length // 2 :][:24],
         "end of the photograph": content[-24:],
-        "vector": vector[:24],
+        "vector": vector[MOST_HEAD:][:24],
         "end of the vector": vector[-24:],
     }
 
@@ -137,13 +138,13 @@ def test_what_a_change_of_model_leaves_over_is_in_no_file_when_it_is_cleaned(
             last = tx.clean(service.id, "worker", after_key=last, limit=7)
     content = b"".join(path.read_bytes() for path in folder.iterdir())
     old = [face(number, dimension=128).vector.tobytes() for number in range(1, 60)]
-    assert [vector for vector in old if vector[:24] in content or vector[-24:] in content] == []
+    assert [vector for vector in old if vector[9:33] in content or vector[-24:] in content] == []
     assert all(one.vector.tobytes()[-24:] in content for one in new.values())
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "dimension"), [(1, 16), (2, 16), (3, 128), (4, 256)])
 def test_no_copy_is_left_by_the_moving_of_rows(
-    store: Store, service: Service, folder: Path, seed: int
+    store: Store, service: Service, folder: Path, seed: int, dimension: int
 ) -> None:
     """Without padding about one deletion in a thousand leaves a piece behind, and so do these."""
     chance = random.Random(seed)
@@ -154,15 +155,17 @@ def test_no_copy_is_left_by_the_moving_of_rows(
             for number in range(first, first + 50):
                 subject = f"P{chance.randrange(30)}"
                 photograph = picture(number, chance.choice([30, 100, 300, 900]))
-                added = tx.add_example(service.id, subject, face(number, dimension=16), photograph)
+                embedding = face(number, dimension=dimension)
+                added = tx.add_example(service.id, subject, embedding, photograph)
                 ids[number] = added.image_id
             for number in chance.sample(sorted(ids), 35):
                 tx.delete_examples(service.id, [ids.pop(number)])
                 erased.append(number)
     content = b"".join(path.read_bytes() for path in folder.iterdir())
-    vectors = {number: face(number, dimension=16).vector.tobytes() for number in erased}
+    vectors = {n: face(n, dimension=dimension).vector.tobytes() for n in erased}
     assert [number for number in erased if picture(number, 30).content in content] == []
     assert [number for number, vector in vectors.items() if vector[:24] in content] == []
+    assert [number for number, vector in vectors.items() if vector[9:33] in content] == []
     assert [number for number, vector in vectors.items() if vector[-24:] in content] == []
 
 
@@ -223,3 +226,62 @@ def test_the_tree_holds_nothing_but_padding(page: int, length: int, other: int) 
         held = smallest
     assert held <= padding
     assert padding <= smallest + 2 * page
+
+
+@given(
+    page=st.sampled_from([512, 1024, 4096]), length=st.integers(1, 5000), other=st.integers(6, 400)
+)
+def test_the_tree_holds_nothing_of_a_vector_but_its_masked_head(
+    page: int, length: int, other: int
+) -> None:
+    """By the file format's own formula, whatever the bytes of header, key and model are."""
+    vector = random.Random(length).randbytes(length)
+    laid = laid_out_by(page, vector)
+    head = length - len(laid.content)
+    assert head == 0 or head == laid.padding[0] < length
+    payload = other + len(laid.padding) + len(laid.content)
+    smallest = (page - 12) * 32 // 255 - 23
+    assert payload > page - 35, "it would all be held by the tree"
+    held = smallest + (payload - smallest) % (page - 4)
+    if held > page - 35:
+        held = smallest
+    assert held <= other + len(laid.padding)
+    assert joined([(laid.padding[: 1 + MOST_HEAD], laid.content)]) == vector
+
+
+def test_a_head_can_only_be_read_with_the_rest_of_its_vector() -> None:
+    vector = random.Random(1).randbytes(4096)
+    laid = laid_out_by(512, vector)
+    assert laid.padding[0] == 32
+    assert vector[:8] not in laid.padding
+    assert joined([(laid.padding, bytes(len(laid.content)))])[:32] != vector[:32]
+
+
+def test_vectors_of_the_usual_lengths_take_whole_pages_and_no_more(store: Store) -> None:
+    with store.snapshot() as tx:
+        assert tx.connection.exec_driver_sql("PRAGMA page_size").scalar_one() == 512
+    for numbers in (128, 256, 512):
+        laid = laid_out_by(512, bytes(4 * numbers))
+        assert len(laid.content) % 508 == 0
+        assert len(laid.padding) < 64
+
+
+def test_a_database_of_larger_pages_goes_on_with_them(tmp_path: Path) -> None:
+    """As those of earlier versions are, whose vectors stand behind nothing but zeroes."""
+    with closing(sqlite3.connect(tmp_path / "faces.db")) as earlier:
+        earlier.execute("PRAGMA page_size = 1024")
+        earlier.execute("CREATE TABLE unrelated (number INTEGER)")
+        earlier.commit()
+    with closing(Store.open(f"sqlite:///{tmp_path}/faces.db")) as store:
+        service = make_service(store)
+        add(store, service, 1, 900)
+        with store.begin() as tx:
+            assert tx.connection.exec_driver_sql("PRAGMA page_size").scalar_one() == 1024
+            padding = tx.connection.exec_driver_sql("SELECT padding FROM embedding").scalar_one()
+            assert not any(padding)
+            example = tx.examples(service.id, subject=None, page=0, size=1).examples[0]
+            found_again = tx.embedding(service.id, example.image_id)
+            assert found_again is not None
+            assert (found_again[1].vector == face(1, dimension=128).vector).all()
+            tx.delete_examples(service.id, [example.image_id])
+        assert found(tmp_path, marks(1, 900)) == set()

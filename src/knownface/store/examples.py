@@ -10,11 +10,11 @@ import numpy as np
 from sqlalchemy import Row, Select, and_, delete, exists, func, insert, select, update
 
 from knownface.errors import ModelMismatch
-from knownface.store.erasure import padding
+from knownface.store.erasure import joined, laid_out, padding
 from knownface.store.queries import chunks, now
 from knownface.store.subjects import Subjects
 from knownface.store.tables import embedding, example, photograph, service, subject
-from knownface.store.vectors import VECTOR
+from knownface.store.vectors import HEAD, VECTOR
 from knownface.types import Embedding, Example, Page, Photograph
 
 _examples = select(example.c.key, example.c.image_id, subject.c.name).join_from(example, subject)
@@ -116,7 +116,7 @@ class Examples(Subjects):
         ModelMismatch when the service's model gave it none.
         """
         statement = (
-            _examples.add_columns(service.c.model, embedding.c.vector)
+            _examples.add_columns(service.c.model, HEAD, embedding.c.vector)
             .join(service, service.c.id == example.c.service_id)
             .outerjoin(
                 embedding,
@@ -134,7 +134,9 @@ class Examples(Subjects):
                 f"The example {image_id} is kept aside: it has no embedding of the model "
                 f"{row.model}, which its service changed to. Delete it and add it again."
             )
-        vector = np.frombuffer(bytearray(row.vector), VECTOR).astype(np.float32, copy=False)
+        vector = np.frombuffer(joined([(row.head, row.vector)]), VECTOR).astype(
+            np.float32, copy=False
+        )
         return _example(row), Embedding(vector, row.model)
 
     def photograph(self, service_id: int, image_id: UUID) -> Photograph | None:
@@ -205,14 +207,14 @@ class Examples(Subjects):
             select(service.c.embedder, service.c.model).where(service.c.id == service_id)
         ).one()
         one_vector = (
-            select(func.length(embedding.c.vector))
+            select(HEAD, embedding.c.vector)
             .join_from(example, embedding)
             .where(example.c.service_id == service_id, embedding.c.model == row.model)
             .order_by(example.c.key)
             .limit(1)
         )
-        stored: int | None = self.connection.execute(one_vector).scalar_one_or_none()
-        numbers = length if stored is None else stored // VECTOR.itemsize
+        stored = self.connection.execute(one_vector).one_or_none()
+        numbers = length if stored is None else len(joined([tuple(stored)])) // VECTOR.itemsize
         if (row.model, numbers) == (model, length):
             return
         if row.embedder is None and stored is None:
@@ -227,11 +229,12 @@ class Examples(Subjects):
 
     def _embedding_row(self, key: int, face: Embedding) -> dict[str, object]:
         vector = np.ascontiguousarray(face.vector, VECTOR).tobytes()
+        laid = laid_out(self.connection, vector)
         return {
             "example_key": key,
             "model": face.model,
-            "padding": padding(self.connection, len(vector)),
-            "vector": vector,
+            "padding": laid.padding,
+            "vector": laid.content,
         }
 
     def _insert_bytes(self, faces: Sequence[tuple[int, New]]) -> None:

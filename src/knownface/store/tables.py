@@ -148,8 +148,8 @@ example = Table(
     sqlite_autoincrement=True,
 )
 
-# Vectors and photographs are erased without trace only while their bytes stand behind `padding`:
-# see erasure.py.
+# Vectors and photographs are erased without trace only while their bytes stand behind `padding`,
+# which may hold the first few of a vector: see erasure.py.
 embedding = Table(
     "embedding",
     metadata,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Row, and_, exists, func, or_, select
+from sqlalchemy import LargeBinary, Row, and_, exists, func, or_, select
 
 from knownface.store.changes import ChangeLog
+from knownface.store.erasure import MOST_HEAD, joined
 from knownface.store.queries import chunks
 from knownface.store.tables import embedding, example, service, subject
 from knownface.types import F32, I64, Example
@@ -16,8 +17,11 @@ from knownface.types import F32, I64, Example
 # How a vector lies in the database, whatever the machine.
 VECTOR = np.dtype("<f4")
 
+# Of the padding, which is long in some databases, what may be of the vector.
+HEAD = func.substr(embedding.c.padding, 1, 1 + MOST_HEAD, type_=LargeBinary).label("head")
+
 _vectors = (
-    select(example.c.key, example.c.subject_id, embedding.c.vector)
+    select(example.c.key, example.c.subject_id, HEAD, embedding.c.vector)
     .join_from(example, service, service.c.id == example.c.service_id)
     .join(
         embedding,
@@ -122,8 +126,9 @@ class IndexFeed(ChangeLog):
 
 
 def _stack(rows: Sequence[Row[*tuple[object, ...]]]) -> Vectors:
-    keys, subjects, vectors = zip(*rows, strict=True) if rows else ((), (), ())
-    matrix = np.frombuffer(bytearray().join(vectors), VECTOR).astype(np.float32, copy=False)
+    keys, subjects, heads, contents = zip(*rows, strict=True) if rows else ((), (), (), ())
+    vectors = joined(list(zip(heads, contents, strict=True)))
+    matrix = np.frombuffer(vectors, VECTOR).astype(np.float32, copy=False)
     return Vectors(
         keys=np.array(keys, np.int64),
         subjects=np.array(subjects, np.int64),
