@@ -6,11 +6,15 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from knownface.api.admin import invitations, me, session, users
+from knownface.api.admin import invitations, me, oidc, session, users
+from knownface.api.admin.oidc import provider
+
+__all__ = ["ROUTERS", "provider"]
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
     users.router,
     me.router,
     invitations.router,
+    oidc.router,
 )
