@@ -21,14 +21,17 @@ from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
+from knownface.identity import Desk
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
+from knownface.provisioning import Provision, provide
+from knownface.provisioning import check as check_provision
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
 from knownface.store import Store
-from knownface.types import Service
+from knownface.types import Service, ServiceType
 from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
@@ -74,6 +77,12 @@ class App:
         self.store = store
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
         self.accounts = Accounts(store)
+        self.desk = open_desk(store, settings)
+        self.signer = self.desk.signer
+        self.identity = self.desk.identity
+        self.users = self.desk.users
+        self.tokens = self.desk.tokens
+        self.invitations = self.desk.invitations
         self.collections = Collections(
             store,
             pipeline.embedder,
@@ -147,6 +156,10 @@ class App:
         if reason := embedder_refusal(self.store, self.pipeline.embedder.name, self.settings):
             raise ConfigurationError(reason)
 
+    def provide(self) -> None:
+        """Make the owner, application and services that the settings want from the start on."""
+        provide(self.store, self.accounts, self.users, provision_of(self.settings))
+
     def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
         """Work on one service's change of embedder alone, with all there is: no server runs.
 
@@ -194,6 +207,7 @@ class App:
             self._optional.stop()
             self.reembedder.stop()
             self.keeper.stop()
+            self.desk.close()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -265,6 +279,7 @@ def build(settings: Settings) -> App:
         settings = settings.model_copy(update=_models(settings, catalog))
         _check_index(settings)
         _check_runtime(settings)
+        _check_people(settings)
         slots = settings.slots or cores()
         scheduler = Scheduler(slots)
         undo.callback(scheduler.close)
@@ -311,6 +326,48 @@ def _check_runtime(settings: Settings) -> None:
             "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
             "openvino, or set it to auto."
         )
+
+
+def _check_people(settings: Settings) -> None:
+    """Raise ConfigurationError for a setting about people that needs another one."""
+    needs = {
+        "smtp_url": ("public_url", "mail_from"),
+        "oidc_issuer": ("public_url", "oidc_client_id"),
+        "bootstrap_owner_email": ("bootstrap_owner_password",),
+        "bootstrap_owner_password": ("bootstrap_owner_email",),
+    }
+    for name, others in needs.items():
+        missing = [other for other in others if not getattr(settings, other)]
+        if getattr(settings, name) and missing:
+            named = " and ".join(f"KNOWNFACE_{other.upper()}" for other in missing)
+            raise ConfigurationError(f"KNOWNFACE_{name.upper()} is set: set {named}, too.")
+    check_provision(provision_of(settings))
+
+
+def provision_of(settings: Settings) -> Provision:
+    """Return what the settings want to be there from the first start on."""
+    keys = {
+        ServiceType.RECOGNITION: settings.bootstrap_recognition_key,
+        ServiceType.DETECTION: settings.bootstrap_detection_key,
+        ServiceType.VERIFICATION: settings.bootstrap_verification_key,
+    }
+    return Provision(
+        settings.bootstrap_application,
+        settings.bootstrap_owner_email,
+        settings.bootstrap_owner_password,
+        {kind: key for kind, key in keys.items() if key},
+    )
+
+
+def open_desk(store: Store, settings: Settings) -> Desk:
+    """Open what deals with people, as the settings want it."""
+    return Desk(
+        store,
+        registration=settings.registration,
+        public_url=settings.public_url,
+        smtp_url=settings.smtp_url,
+        mail_from=settings.mail_from,
+    )
 
 
 def embedder_refusal(store: Store, usual: str, settings: Settings) -> str | None:

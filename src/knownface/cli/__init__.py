@@ -21,6 +21,7 @@ from knownface.cli.reembed import reembed
 from knownface.cli.run import OneLineErrors
 from knownface.cli.serve import serve
 from knownface.cli.service import service
+from knownface.cli.user import user
 
 __all__ = ["main"]
 
@@ -68,6 +69,7 @@ def main() -> None:
 COMMANDS: Final = (
     serve,
     service,
+    user,
     models,
     reembed,
     import_,

@@ -1,0 +1,20 @@
+"""`/admin`: what people and their programs administer the server with, beside the public API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from knownface.api.admin import invitations, me, oidc, session, users
+from knownface.api.admin.oidc import provider
+
+__all__ = ["ROUTERS", "provider"]
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    session.router,
+    users.router,
+    me.router,
+    invitations.router,
+    oidc.router,
+)
