@@ -177,6 +177,13 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    workers: int = Field(
+        1,
+        description="Processes that serve on one port and share the slots among them; "
+        "max_requests and index_memory are for each.",
+        ge=1,
+        le=64,
+    )
     slots: int = Field(0, description="Networks run at one time; 0 means one a core.", ge=0)
     runtime: Annotated[Literal["auto", "openvino", "onnxruntime"], BeforeValidator(_lower)] = Field(
         "auto",

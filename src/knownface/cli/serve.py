@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from knownface.app import App
+    from knownface.cli.workers import Link
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def serve(settings: Settings) -> None:
     Examples:
       knownface serve --data /srv/knownface
       knownface serve --host 127.0.0.1 --port 9000 --log-format text
+      knownface serve --workers 4
       KNOWNFACE_DATABASE_URL=postgresql://me:secret@db/faces knownface serve
     """
     from knownface.api.logs import configure_logging
@@ -60,10 +63,28 @@ def serve(settings: Settings) -> None:
     for chatty in ("uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with _bind(settings.host, settings.port) as listener:
-        _serve(settings, listener)
+        if settings.workers == 1:
+            _serve(settings, listener)
+        else:
+            _serve_with_workers(settings, listener)
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
+def _serve_with_workers(settings: Settings, listener: socket.socket) -> None:
+    """Let several processes accept from one listener, each with its share of the cores."""
+    from knownface.cli.workers import Workers
+
+    def work(link: Link) -> None:
+        from knownface.app import cores  # in the worker: the watcher stays small and has one thread
+
+        slots = max(1, (settings.slots or cores()) // settings.workers)
+        with _beside(listener) as own:
+            _serve(settings.model_copy(update={"slots": slots}), own, link)
+
+    if status := Workers(settings.workers, work, on_stop=listener.close).run():
+        raise SystemExit(status)
+
+
+def _serve(settings: Settings, listener: socket.socket, link: Link | None = None) -> None:
     from knownface.app import build
 
     memory.share_arenas()
@@ -95,7 +116,11 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
 
         def listening() -> None:
             app.rest()
-            _greet(settings, listener, app)
+            greet = partial(_greet, settings, listener, app)
+            if link is None:
+                greet()
+            else:
+                link.ready(greet)
             app.fetch_optional()
             app.reembedder.start()
             app.keeper.start()
@@ -148,6 +173,22 @@ def _bind(host: str, port: int) -> socket.socket:
             listener.close()
         raise ConfigurationError(_cannot_listen(host, port, error)) from None
     return listener
+
+
+def _beside(listener: socket.socket) -> socket.socket:
+    """Return a worker's own listener on the address that the watcher has taken.
+
+    Linux then spreads connections by their addresses. From a listener that all share, whoever is
+    awake first would take what comes.
+    """
+    if sys.platform != "linux":
+        return listener.dup()
+    own = socket.socket(listener.family, listener.type, listener.proto)
+    for one in (listener, own):  # of the watcher's only now: other programs shall find it taken
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    own.bind(listener.getsockname())
+    return own
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
