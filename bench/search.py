@@ -270,7 +270,8 @@ class Bench:
         self.results.ratio(
             "hnsw_recall_1m_128",
             [recall],
-            f"first subject of the graph as in the exact search, {len(queries):,} queries",
+            f"first subject with the graph as in the exact search, {len(queries):,} new pictures "
+            "of people who are stored",
             "≥ 0.999",
         )
         pair = Paired.of(

@@ -45,7 +45,10 @@ def graph_of(index: HnswIndex) -> Graph:
 
 
 def test_it_finds_what_the_scan_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors, queries = people(4000), people(300, seed=1)
+    vectors = people(4000)
+    known = vectors[::16] + 0.6 / 8 * np.random.default_rng(1).standard_normal((250, 64))
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    queries = np.concatenate([known.astype(np.float32), people(52, seed=1)])
     index, exact = filled(vectors), ExactIndex(64)
     exact.add(np.arange(4000), np.arange(4000) // 4, vectors)
     wanted = {k: exact.search(queries, k) for k in (1, 3, 10)}
@@ -61,6 +64,14 @@ def test_it_finds_what_the_scan_finds(monkeypatch: pytest.MonkeyPatch) -> None:
         pairs = list(zip(index.search(queries, k), answers, strict=True))
         assert np.mean([found == answer for found, answer in pairs]) >= 0.999
     assert len(scanned) < len(queries)  # of three times as many: the graph did answer
+
+
+def test_the_scan_answers_where_nobody_stands_out() -> None:
+    """A graph that shows a few strangers cannot tell that somebody more alike is not among them."""
+    vectors, strangers = people(4000), people(300, seed=1)
+    index, exact = filled(vectors), ExactIndex(64)
+    exact.add(np.arange(4000), np.arange(4000) // 4, vectors)
+    assert index.search(strangers, 1) == exact.search(strangers, 1)
 
 
 def test_a_face_is_found_before_it_is_in_the_graph_and_not_after_it_was_removed() -> None:
