@@ -20,6 +20,7 @@ from typing import Final, Self
 from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
+from knownface.copying import Copier
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
@@ -27,8 +28,10 @@ from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
+from knownface.status import Status
 from knownface.store import Store
 from knownface.types import Service
+from knownface.usage import FLUSH_SECONDS, UsageCounter
 from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
@@ -73,7 +76,8 @@ class App:
         self.pipeline = pipeline
         self.store = store
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
-        self.accounts = Accounts(store)
+        self.usage = UsageCounter(store)
+        self.accounts = Accounts(store, on_use=self.usage.key_used)
         self.collections = Collections(
             store,
             pipeline.embedder,
@@ -83,6 +87,16 @@ class App:
             memory=settings.index_memory,
         )
         self.keeper = Keeper(self._keep, _KEEP_SECONDS)
+        self.counting = Keeper(self.usage.flush, FLUSH_SECONDS, "counting requests")
+        self.copier = Copier(store)
+        self.status = Status(
+            store,
+            pipeline,
+            self.collections,
+            data=settings.data,
+            cores=cores(),
+            readiness=self._ready,
+        )
         self.recognition = Recognition(
             pipeline,
             self.collections,
@@ -193,7 +207,9 @@ class App:
             self._closed = True
             self._optional.stop()
             self.reembedder.stop()
+            self.copier.stop()
             self.keeper.stop()
+            self.counting.stop()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -202,7 +218,15 @@ class App:
             except KnownfaceError as error:
                 log.warning("indexes are not kept: %s", error.message)
             self.collections.close()
+            try:
+                self.usage.flush()
+            except KnownfaceError as error:
+                log.warning("the last requests are not counted: %s", error.message)
             self.store.close()
+
+    def _ready(self) -> tuple[bool, Mapping[str, str]]:
+        now = self.readiness()
+        return now.ready, now.checks
 
     def _keep(self) -> None:
         """Follow what other processes deleted, and keep what has changed."""

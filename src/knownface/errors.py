@@ -10,10 +10,12 @@
     │   ├── NoFaceFound                   400 / 28
     │   ├── TooManyFaces                  400 / 31
     │   ├── SubjectExists                 400 / 43
-    │   └── NameTaken                     400 / 17   an application or service of that name exists
+    │   ├── NameTaken                     400 / 17   an application or service of that name exists
+    │   └── UnusableName                  400 / 36   it has a character that is not allowed there
     ├── NotFound                          404 /  0   also: an unknown path
     │   ├── ServiceNotFound               404 / 10
     │   ├── ApplicationNotFound           404 /  2
+    │   ├── ApiKeyNotFound                404 /  0
     │   ├── SubjectNotFound               404 / 42
     │   └── ExampleNotFound               404 / 44
     ├── MethodNotAllowed                  405 /  0
@@ -109,6 +111,11 @@ class NameTaken(InvalidRequest):
     code = 17
 
 
+class UnusableName(InvalidRequest):
+    code = 36
+    default = "The name cannot contain the following special characters: ';', '/', '\\'"
+
+
 class NotFound(KnownfaceError):
     code = 0
     status = 404
@@ -121,6 +128,10 @@ class ServiceNotFound(NotFound):
 
 class ApplicationNotFound(NotFound):
     code = 2
+
+
+class ApiKeyNotFound(NotFound):
+    """A service has no key of that number or name."""
 
 
 class SubjectNotFound(NotFound):

@@ -60,7 +60,12 @@ def create_server(app: App) -> FastAPI:
         lifespan=_lifespan,
         exception_handlers={HTTPException: error_answer, RequestValidationError: error_answer},
         middleware=[
-            Middleware(Telemetry, metrics=metrics, timeout=settings.request_timeout),
+            Middleware(
+                Telemetry,
+                metrics=metrics,
+                timeout=settings.request_timeout,
+                count=app.usage.request,
+            ),
             Middleware(Cors, origins=_origins(settings.cors_origins)),
             Middleware(Errors),
             Middleware(Admission, most=settings.max_requests, exempt=NEVER_REFUSED),
