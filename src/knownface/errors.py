@@ -11,6 +11,7 @@
     │   ├── TooManyFaces                  400 / 31
     │   ├── SubjectExists                 400 / 43
     │   ├── NameTaken                     400 / 17   an application or service of that name exists
+    │   ├── AlreadyMember                 400 / 19   of an application
     │   └── UnusableName                  400 / 36   it has a character that is not allowed there
     ├── NotFound                          404 /  0   also: an unknown path
     │   ├── ServiceNotFound               404 / 10
@@ -109,6 +110,12 @@ class NameTaken(InvalidRequest):
     """An application or service of that name exists already."""
 
     code = 17
+
+
+class AlreadyMember(InvalidRequest):
+    """Somebody belongs to an application already."""
+
+    code = 19
 
 
 class UnusableName(InvalidRequest):

@@ -155,11 +155,12 @@ class Copies(Reembeddings):
         changes: dict[str, object] = {"done": copying.c.done + len(settled)}
         if len(settled) == len(listed) < most:
             changes |= _ended(CopyState.DONE, self._moment())
-        return self._set(target_id, worker, **changes) and "state" not in changes
+        return self._set(target_id, worker, changes) and "state" not in changes
 
     def fail_copy(self, target_id: int, worker: str, reason: str) -> None:
         """End a copy for a reason that has to be seen to; what was copied stays."""
-        if self._set(target_id, worker, **_ended(CopyState.FAILED, self._moment()), failure=reason):
+        failed = {**_ended(CopyState.FAILED, self._moment()), "failure": reason}
+        if self._set(target_id, worker, failed):
             self.connection.execute(delete(uncopied).where(uncopied.c.target_id == target_id))
 
     # The moment of the copy
@@ -347,11 +348,11 @@ class Copies(Reembeddings):
         )
         return False
 
-    def _set(self, target_id: int, worker: str, **changes: object) -> bool:
+    def _set(self, target_id: int, worker: str, changes: Mapping[str, object]) -> bool:
         updated = self.connection.execute(
             update(copying)
             .where(copying.c.target_id == target_id, copying.c.worker == worker)
-            .values(heartbeat=self._moment(), **changes)
+            .values({"heartbeat": self._moment(), **changes})
         )
         return updated.rowcount == 1
 

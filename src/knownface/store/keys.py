@@ -34,6 +34,13 @@ class Keys(Tenants):
         )
         return [_key(row) for row in rows]
 
+    def key(self, service_id: int, key_id: int) -> ApiKey:
+        """One of a service. ApiKeyNotFound."""
+        for one in self.keys(service_id):
+            if one.id == key_id:
+                return one
+        raise ApiKeyNotFound("The service has no such key.")
+
     def add_key(
         self,
         service_id: int,

@@ -17,7 +17,7 @@ from knownface.types import ApiKey, Application, Service, ServiceType, Threshold
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row
 
-_services = select(
+SERVICE_COLUMNS = (
     service.c.id,
     application.c.name.label("application"),
     service.c.name,
@@ -26,7 +26,8 @@ _services = select(
     service.c.max_fmr,
     service.c.embedder,
     service.c.save_images,
-).join_from(service, application)
+)
+_services = select(*SERVICE_COLUMNS).join_from(service, application)
 
 
 class Opened(NamedTuple):
@@ -128,13 +129,13 @@ class Tenants(Queries):
         statement = _services.order_by(service.c.id)
         if application_id is not None:
             statement = statement.where(service.c.application_id == application_id)
-        return [_service(row) for row in self.connection.execute(statement)]
+        return [service_of(row) for row in self.connection.execute(statement)]
 
     def service(self, service_id: int) -> Service | None:
         """The service of that number."""
         statement = _services.where(service.c.id == service_id)
         row = self.connection.execute(statement).one_or_none()
-        return None if row is None else _service(row)
+        return None if row is None else service_of(row)
 
     def service_by_key(self, key_digest: bytes) -> Service | None:
         """The service that this key opens, unless it has expired: one look-up in an index."""
@@ -148,7 +149,7 @@ class Tenants(Queries):
             .join(api_key, api_key.c.service_id == service.c.id)
             .where(api_key.c.digest == key_digest)
         ).one_or_none()
-        return None if row is None else Opened(_service(row), row.key_id, row.expires_at)
+        return None if row is None else Opened(service_of(row), row.key_id, row.expires_at)
 
     def set_threshold(self, service_id: int, threshold: Threshold | None) -> None:
         """From now on these subjects of the service are known; None names all. ServiceNotFound."""
@@ -251,7 +252,8 @@ class Tenants(Queries):
         return ApiKey(number, name, hint, moment, expires_at, None)
 
 
-def _service(row: Row[*tuple[object, ...]]) -> Service:
+def service_of(row: Row[*tuple[object, ...]]) -> Service:
+    """Return the service that SERVICE_COLUMNS of a row tell of."""
     threshold = None
     if row.similarity_threshold is not None or row.max_fmr is not None:
         threshold = Threshold(row.similarity_threshold, row.max_fmr)
