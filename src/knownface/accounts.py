@@ -138,6 +138,13 @@ class Accounts:
             tx.set_threshold(service.id, threshold)
         return replace(service, threshold=threshold)
 
+    def set_save_images(self, application: str, name: str, save_images: bool | None) -> Service:
+        """Keep a service's photographs from now on or not; None is as the setting says."""
+        with self._store.begin() as tx:
+            service = _find(tx, application, name)
+            tx.set_save_images(service.id, save_images)
+        return replace(service, save_images=save_images)
+
     def change_embedder(self, service: Service, embedder: str) -> bool:
         """Begin to change the model that tells a service's faces apart; False if it has it.
 

@@ -26,7 +26,7 @@ from knownface.errors import (
     UserNotFound,
 )
 from knownface.people import Actor, Member, Right, Role, User
-from knownface.store.names import normalized
+from knownface.store.names import name_key, normalized
 from knownface.types import ApiKey, Application, Service, ServiceType, Threshold
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ class Listing(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which part of a list is wanted: names that hold `search`, the page and its size."""
+    """Which part of a list is wanted: names that hold `search`, the page and its size.
+
+    Where none is given to a use case, it is all of the list.
+    """
 
     search: str = ""
     page: int = 0
@@ -76,9 +79,6 @@ class Part:
         found = [one for one in items if wanted in name(one).casefold()]
         first = self.page * self.size
         return Listing(found[first : first + self.size], self.page, self.size, len(found))
-
-
-EVERYTHING: Final = Part()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +112,20 @@ class Administration:
     # Applications
 
     def applications(
-        self, actor: Actor | None, part: Part = EVERYTHING
+        self, actor: Actor | None, part: Part | None = None
     ) -> Listing[ApplicationInfo]:
         """Those that he may see."""
         with self._store.snapshot() as tx:
             found = tx.application_infos(_number(actor), all=_may(actor, Right.SEE))
-        return part.of(found, lambda one: one.name)
+        return _listed(part, found, lambda one: one.name)
+
+    def application_named(self, actor: Actor | None, name: str) -> ApplicationInfo:
+        """ApplicationNotFound."""
+        with self._store.snapshot() as tx:
+            found = tx.application(name)
+            if found is None:
+                raise ApplicationNotFound(f"Application {name} not found")
+            return _seen(tx, actor, found.id)
 
     def application(self, actor: Actor | None, application_id: int) -> ApplicationInfo:
         """ApplicationNotFound."""
@@ -155,13 +163,13 @@ class Administration:
     # Members
 
     def members(
-        self, actor: Actor | None, application_id: int, part: Part = EVERYTHING
+        self, actor: Actor | None, application_id: int, part: Part | None = None
     ) -> Listing[Member]:
         """ApplicationNotFound."""
         with self._store.snapshot() as tx:
             _seen(tx, actor, application_id)
             found = tx.members(application_id)
-        return part.of(found, lambda one: _told(one.user))
+        return _listed(part, found, lambda one: _told(one.user))
 
     def add_member(
         self, actor: Actor | None, application_id: int, email: str, role: Role
@@ -207,18 +215,27 @@ class Administration:
     # Services
 
     def services(
-        self, actor: Actor | None, application_id: int, part: Part = EVERYTHING
+        self, actor: Actor | None, application_id: int, part: Part | None = None
     ) -> Listing[ServiceInfo]:
         """ApplicationNotFound."""
         with self._store.snapshot() as tx:
             _seen(tx, actor, application_id)
             found = tx.service_infos(application_id)
-        return part.of(found, lambda one: one.service.name)
+        return _listed(part, found, lambda one: one.service.name)
 
     def service(self, actor: Actor | None, service_id: int) -> ServiceInfo:
         """ServiceNotFound."""
         with self._store.snapshot() as tx:
             return _service(tx, actor, service_id, Right.SEE)
+
+    def service_named(self, actor: Actor | None, application: str, name: str) -> ServiceInfo:
+        """ApplicationNotFound, ServiceNotFound."""
+        parent = self.application_named(actor, application)
+        with self._store.snapshot() as tx:
+            for one in tx.services(parent.id):
+                if name_key(one.name) == name_key(name):
+                    return _info(tx, one.id)
+        raise ServiceNotFound(f"Service {name} not found in application {parent.name}")
 
     def service_to_use(
         self, actor: Actor | None, service_id: int, kind: ServiceType | None = None
@@ -318,13 +335,13 @@ class Administration:
     # Keys
 
     def keys(
-        self, actor: Actor | None, service_id: int, part: Part = EVERYTHING
+        self, actor: Actor | None, service_id: int, part: Part | None = None
     ) -> Listing[ApiKey]:
         """ServiceNotFound."""
         with self._store.snapshot() as tx:
             _service(tx, actor, service_id, Right.SEE)
             found = tx.keys(service_id)
-        return part.of(found, lambda one: one.name)
+        return _listed(part, found, lambda one: one.name)
 
     def add_key(
         self,
@@ -416,6 +433,10 @@ def usable_title(name: str, what: str) -> str:
     if NOT_IN_NAMES.intersection(name):
         raise UnusableName
     return name
+
+
+def _listed(part: Part | None, found: Sequence[T], name: Callable[[T], str]) -> Listing[T]:
+    return part.of(found, name) if part else Listing(found, 0, len(found), len(found))
 
 
 def _usable_key_name(name: str) -> str:
