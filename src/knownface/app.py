@@ -19,15 +19,19 @@ from typing import Final, Self
 
 from knownface import memory
 from knownface.accounts import Accounts
+from knownface.administration import Administration
 from knownface.collection import Collections
 from knownface.copying import Copier
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
+from knownface.identity import Identity, Invitations, Users
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
+from knownface.mail import Mailer
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
+from knownface.signing import Signer, signing_secret
 from knownface.status import Status
 from knownface.store import Store
 from knownface.types import Service
@@ -78,6 +82,17 @@ class App:
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
         self.usage = UsageCounter(store)
         self.accounts = Accounts(store, on_use=self.usage.key_used)
+        self.signer = Signer(signing_secret(store))
+        self.mailer = Mailer(settings.smtp_url, settings.mail_from)
+        self.identity = Identity(
+            store,
+            self.signer,
+            self.mailer,
+            registration=settings.registration,
+            public_url=settings.public_url,
+        )
+        self.users = Users(store)
+        self.invitations = Invitations(store, self.mailer, settings.registration)
         self.collections = Collections(
             store,
             pipeline.embedder,
@@ -96,6 +111,9 @@ class App:
             data=settings.data,
             cores=cores(),
             readiness=self._ready,
+        )
+        self.administration = Administration(
+            store, self.usage, status=self.status, similarity_at=self._similarity_at
         )
         self.recognition = Recognition(
             pipeline,
@@ -131,6 +149,9 @@ class App:
     def draining(self) -> bool:
         """Whether new work should go elsewhere because this process is about to stop."""
         return self._draining
+
+    def _similarity_at(self, embedder: str | None, max_fmr: float) -> float:
+        return self.pipeline.embedder_named(embedder).similarity_at(max_fmr)
 
     def start(self, progress: Progress = silent, plugins: Collection[str] = ()) -> None:
         """Load every required model, after installing what is absent or damaged of them.
@@ -210,6 +231,7 @@ class App:
             self.copier.stop()
             self.keeper.stop()
             self.counting.stop()
+            self.mailer.close()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -289,6 +311,7 @@ def build(settings: Settings) -> App:
         settings = settings.model_copy(update=_models(settings, catalog))
         _check_index(settings)
         _check_runtime(settings)
+        _check_people(settings)
         slots = settings.slots or cores()
         scheduler = Scheduler(slots)
         undo.callback(scheduler.close)
@@ -335,6 +358,21 @@ def _check_runtime(settings: Settings) -> None:
             "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
             "openvino, or set it to auto."
         )
+
+
+def _check_people(settings: Settings) -> None:
+    """Raise ConfigurationError for a setting about people that needs another one."""
+    needs = {
+        "smtp_url": ("public_url", "mail_from"),
+        "oidc_issuer": ("public_url", "oidc_client_id"),
+        "bootstrap_owner_email": ("bootstrap_owner_password",),
+        "bootstrap_owner_password": ("bootstrap_owner_email",),
+    }
+    for name, others in needs.items():
+        missing = [other for other in others if not getattr(settings, other)]
+        if getattr(settings, name) and missing:
+            named = " and ".join(f"KNOWNFACE_{other.upper()}" for other in missing)
+            raise ConfigurationError(f"KNOWNFACE_{name.upper()} is set: set {named}, too.")
 
 
 def embedder_refusal(store: Store, usual: str, settings: Settings) -> str | None:

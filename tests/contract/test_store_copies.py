@@ -60,7 +60,8 @@ def held(store: Store, service: Service) -> Held:
             stored = tx.embedding(service.id, one.image_id)
             assert stored is not None
             shown = tx.photograph(service.id, one.image_id)
-            found.append((one.subject, stored[1].vector.tolist(), shown and shown.content))
+            content = shown.content if shown else None
+            found.append((one.subject, stored[1].vector.tolist(), content))
         return found
 
 

@@ -98,7 +98,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool
         output.json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         output.table(
-            [column.replace("_", " ") for column in columns], [map(_plain, row) for row in rows]
+            [column.replace("_", " ") for column in columns],
+            [[_plain(cell) for cell in row] for row in rows],
         )
 
 

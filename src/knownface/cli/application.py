@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -185,7 +186,7 @@ def _row(one: Member) -> tuple[str, ...]:
     return one.user.email, one.user.first_name, one.user.last_name, one.role.value
 
 
-def _print(found: list[ApplicationInfo], as_json: bool, *, one: bool = False) -> None:
+def _print(found: Sequence[ApplicationInfo], as_json: bool, *, one: bool = False) -> None:
     rows = [
         (
             info.name,

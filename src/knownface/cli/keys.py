@@ -29,7 +29,7 @@ _COLUMNS: Final = ("key", "ends_with", "created_at", "expires_at", "last_used_at
 _key_name = click.argument("key_name", metavar="KEY_NAME")
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[datetime]):
     """A day or moment of UTC, or so many days from now."""
 
     name = "WHEN"

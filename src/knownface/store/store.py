@@ -9,16 +9,17 @@ from typing import Protocol
 
 from sqlalchemy import func, select
 
-from knownface.store.copies import Copies
 from knownface.store.engines import Database, open_database
 from knownface.store.keys import Keys
 from knownface.store.migrations import is_current, migrate
+from knownface.store.overview import Overview
+from knownface.store.people import People
 from knownface.store.transfer import Transfer
 from knownface.store.usages import Usages
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Keys, Copies, Transfer, Usages, IndexFeed):
+class Transaction(Keys, People, Overview, Transfer, Usages, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 

@@ -153,14 +153,14 @@ class Tenants(Queries):
 
     def set_threshold(self, service_id: int, threshold: Threshold | None) -> None:
         """From now on these subjects of the service are known; None names all. ServiceNotFound."""
-        self._change(service_id, _columns(threshold))
+        self._change_service(service_id, _columns(threshold))
 
     def set_save_images(self, service_id: int, save_images: bool | None) -> None:
         """Keep the service's photographs from now on or not; None is as the server's setting says.
 
         ServiceNotFound.
         """
-        self._change(service_id, {"save_images": save_images})
+        self._change_service(service_id, {"save_images": save_images})
 
     def rename_service(self, service_id: int, name: str) -> None:
         """NameTaken when its application has another service of that name; ServiceNotFound."""
@@ -176,7 +176,7 @@ class Tenants(Queries):
             select(service.c.id).where(service.c.id == service_id, taken.exists())
         ).first():
             raise NameTaken(f"The application has a service named {name} already.")
-        self._change(service_id, {"name": name, "name_key": name_key(name)})
+        self._change_service(service_id, {"name": name, "name_key": name_key(name)})
 
     def rename_application(self, application_id: int, name: str) -> None:
         """NameTaken when there is another of that name; ApplicationNotFound."""
@@ -213,7 +213,7 @@ class Tenants(Queries):
             raise ServiceNotFound("The service does not exist any more.")
         self.erased = self.erased_elsewhere = True
 
-    def _change(self, service_id: int, values: Mapping[str, object]) -> None:
+    def _change_service(self, service_id: int, values: Mapping[str, object]) -> None:
         updated = self.connection.execute(
             update(service).where(service.c.id == service_id).values(values)
         )

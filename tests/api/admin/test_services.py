@@ -26,8 +26,8 @@ DETECT = "/api/v1/detection/detect"
 
 @pytest.fixture
 def root(app: App, server: FastAPI, client: TestClient) -> Browser:
-    """The owner of the server."""
-    assert client
+    """The owner of the server, which runs."""
+    assert client.app is server
     return signed_in(app, server, owner(app))
 
 

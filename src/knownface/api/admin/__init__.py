@@ -1,0 +1,29 @@
+"""`/admin`: what people and their programs administer the server with, beside the public API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from knownface.api.admin import (
+    applications,
+    invitations,
+    keys,
+    me,
+    services,
+    session,
+    system,
+    users,
+)
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    session.router,
+    users.router,
+    me.router,
+    invitations.router,
+    applications.router,
+    services.router,
+    keys.router,
+    system.router,
+)
