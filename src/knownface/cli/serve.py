@@ -123,7 +123,9 @@ def _serve(settings: Settings, listener: socket.socket, link: Link | None = None
                 link.ready(greet)
             app.fetch_optional()
             app.reembedder.start()
+            app.copier.start()
             app.keeper.start()
+            app.counting.start()
 
         server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the

@@ -6,7 +6,17 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from knownface.api.admin import invitations, me, oidc, session, users
+from knownface.api.admin import (
+    applications,
+    invitations,
+    keys,
+    me,
+    oidc,
+    services,
+    session,
+    system,
+    users,
+)
 from knownface.api.admin.oidc import provider
 
 __all__ = ["ROUTERS", "provider"]
@@ -16,5 +26,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     users.router,
     me.router,
     invitations.router,
+    applications.router,
+    services.router,
+    keys.router,
+    system.router,
     oidc.router,
 )
