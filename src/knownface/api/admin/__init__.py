@@ -6,11 +6,24 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from knownface.api.admin import invitations, me, session, users
+from knownface.api.admin import (
+    applications,
+    invitations,
+    keys,
+    me,
+    services,
+    session,
+    system,
+    users,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
     users.router,
     me.router,
     invitations.router,
+    applications.router,
+    services.router,
+    keys.router,
+    system.router,
 )
