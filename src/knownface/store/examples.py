@@ -7,13 +7,13 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import Row, Select, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Row, Select, and_, delete, exists, func, insert, or_, select, update
 
 from knownface.errors import ModelMismatch
 from knownface.store.erasure import padding
 from knownface.store.queries import chunks, now
 from knownface.store.subjects import Subjects
-from knownface.store.tables import embedding, example, photograph, service, subject
+from knownface.store.tables import embedding, example, photograph, service, subject, uncopied
 from knownface.store.vectors import VECTOR
 from knownface.types import Embedding, Example, Page, Photograph
 
@@ -157,7 +157,8 @@ class Examples(Subjects):
         keys = [one.example.key for one in found]
         for some in chunks(keys):
             self.connection.execute(delete(example).where(example.c.key.in_(some)))
-        for some in chunks(list({one.subject_id for one in found})):
+        owners = {one.subject_id for one in found}
+        for some in chunks(list(owners - self._awaiting(service_id, list(owners)))):
             self.connection.execute(
                 delete(subject).where(
                     subject.c.id.in_(some), ~exists().where(example.c.subject_id == subject.c.id)
@@ -179,12 +180,17 @@ class Examples(Subjects):
             return 0 if owner is None else self._erase_subject(service_id, revision, owner)
         _, examples = self.counts(service_id)
         self._note_clear(service_id, revision)
+        listed = uncopied.c.target_id == service_id
         self.connection.execute(
             delete(subject).where(
                 subject.c.service_id == service_id,
-                exists().where(example.c.subject_id == subject.c.id),
+                or_(
+                    exists().where(example.c.subject_id == subject.c.id),
+                    subject.c.id.in_(select(uncopied.c.subject_id).where(listed)),
+                ),
             )
         )
+        self.connection.execute(delete(uncopied).where(listed))
         self.erased = True
         return examples
 

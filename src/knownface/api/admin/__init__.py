@@ -11,11 +11,15 @@ from knownface.api.admin import (
     invitations,
     keys,
     me,
+    oidc,
     services,
     session,
     system,
     users,
 )
+from knownface.api.admin.oidc import provider
+
+__all__ = ["ROUTERS", "provider"]
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
@@ -26,4 +30,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     services.router,
     keys.router,
     system.router,
+    oidc.router,
 )
