@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from knownface.store.browsing import Browsing
 from knownface.store.engines import Database, open_database
 from knownface.store.migrations import is_current, migrate
 from knownface.store.reembeddings import Reembeddings
@@ -15,7 +16,7 @@ from knownface.store.transfer import Transfer
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Tenants, Reembeddings, Transfer, IndexFeed):
+class Transaction(Tenants, Reembeddings, Transfer, Browsing, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 
