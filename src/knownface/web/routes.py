@@ -7,13 +7,14 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from knownface.web import trying
 from knownface.web.site import Site
 from knownface.web.visits import Member, Visitor, pages, safe_next
 
 router: Final = pages()
 static: Final = APIRouter(include_in_schema=False)
 
-ROUTERS: Final = (router, static)
+ROUTERS: Final = (router, trying.router, static)
 
 
 @static.get("/static/{version}/{path:path}")
