@@ -97,7 +97,7 @@ def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name: str = request.getfixturevalue("postgres_database")
     server.disconnect_all(name)
-    server.execute("TRUNCATE application CASCADE", name)
+    server.execute("TRUNCATE application, person, secret, sign_in_failure CASCADE", name)
     return server.url(name)
 
 

@@ -21,12 +21,15 @@ from knownface import memory
 from knownface.accounts import Accounts
 from knownface.collection import Collections
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
+from knownface.identity import Identity, Invitations, Users
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
+from knownface.mail import Mailer
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
+from knownface.signing import Signer, signing_secret
 from knownface.store import Store
 from knownface.types import Service
 from knownface.vision.catalog import Catalog, Found
@@ -74,6 +77,17 @@ class App:
         self.store = store
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
         self.accounts = Accounts(store)
+        self.signer = Signer(signing_secret(store))
+        self.mailer = Mailer(settings.smtp_url, settings.mail_from)
+        self.identity = Identity(
+            store,
+            self.signer,
+            self.mailer,
+            registration=settings.registration,
+            public_url=settings.public_url,
+        )
+        self.users = Users(store)
+        self.invitations = Invitations(store, self.mailer, settings.registration)
         self.collections = Collections(
             store,
             pipeline.embedder,
@@ -194,6 +208,7 @@ class App:
             self._optional.stop()
             self.reembedder.stop()
             self.keeper.stop()
+            self.mailer.close()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -265,6 +280,7 @@ def build(settings: Settings) -> App:
         settings = settings.model_copy(update=_models(settings, catalog))
         _check_index(settings)
         _check_runtime(settings)
+        _check_people(settings)
         slots = settings.slots or cores()
         scheduler = Scheduler(slots)
         undo.callback(scheduler.close)
@@ -311,6 +327,21 @@ def _check_runtime(settings: Settings) -> None:
             "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
             "openvino, or set it to auto."
         )
+
+
+def _check_people(settings: Settings) -> None:
+    """Raise ConfigurationError for a setting about people that needs another one."""
+    needs = {
+        "smtp_url": ("public_url", "mail_from"),
+        "oidc_issuer": ("public_url", "oidc_client_id"),
+        "bootstrap_owner_email": ("bootstrap_owner_password",),
+        "bootstrap_owner_password": ("bootstrap_owner_email",),
+    }
+    for name, others in needs.items():
+        missing = [other for other in others if not getattr(settings, other)]
+        if getattr(settings, name) and missing:
+            named = " and ".join(f"KNOWNFACE_{other.upper()}" for other in missing)
+            raise ConfigurationError(f"KNOWNFACE_{name.upper()} is set: set {named}, too.")
 
 
 def embedder_refusal(store: Store, usual: str, settings: Settings) -> str | None:

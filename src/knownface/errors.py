@@ -10,17 +10,27 @@
     │   ├── NoFaceFound                   400 / 28
     │   ├── TooManyFaces                  400 / 31
     │   ├── SubjectExists                 400 / 43
-    │   └── NameTaken                     400 / 17   an application or service of that name exists
+    │   ├── NameTaken                     400 / 17   an application or service of that name exists
+    │   ├── EmailTaken                    400 /  4
+    │   ├── UnusableEmail                 400 / 22
+    │   ├── WrongPassword                 400 / 18   the old one, where a new one is chosen
+    │   ├── NotPossible                   400 /  9   what nobody may do, as deleting the owner
+    │   └── LinkExpired                   400 / 30   a link of an invitation or for a new password
+    ├── NotSignedIn                       401 /  0   no valid session or access token
+    │   └── WrongCredentials              401 / 18
+    ├── Forbidden                         403 /  1   also: a cookie without its CSRF token
     ├── NotFound                          404 /  0   also: an unknown path
     │   ├── ServiceNotFound               404 / 10
     │   ├── ApplicationNotFound           404 /  2
     │   ├── SubjectNotFound               404 / 42
-    │   └── ExampleNotFound               404 / 44
+    │   ├── ExampleNotFound               404 / 44
+    │   └── UserNotFound                  404 / 16
     ├── MethodNotAllowed                  405 /  0
     ├── ModelMismatch                     409 / 41   stored embeddings come from another model
     ├── WouldMerge                        409 / 43   renaming would join two subjects
     ├── PayloadTooLarge                   413 /  0
     ├── UnsupportedMediaType              415 /  0
+    ├── TooManyAttempts                   429 /  0   of signing in (carries Retry-After)
     ├── Unavailable                       503 / 41   try again later
     │   ├── Overloaded                    503 /  0   every permit is taken (carries Retry-After)
     │   ├── DeadlineExceeded              503 / 41
@@ -110,6 +120,57 @@ class NameTaken(InvalidRequest):
     code = 17
 
 
+class EmailTaken(InvalidRequest):
+    """Somebody has an account with this e-mail address."""
+
+    code = 4
+    default = "This e-mail address has an account already. Sign in, or choose another address."
+
+
+class UnusableEmail(InvalidRequest):
+    code = 22
+    default = "The e-mail address is not one, such as jane@example.org."
+
+
+class WrongPassword(InvalidRequest):
+    code = 18
+    default = "The old password is not right."
+
+
+class NotPossible(InvalidRequest):
+    """What nobody may do, whatever his role; the message says what to do instead."""
+
+    code = 9
+
+
+class LinkExpired(InvalidRequest):
+    """A link that was sent to somebody was used, taken back, or its time is over."""
+
+    code = 30
+    default = "This link has been used or has expired. Ask for a new one."
+
+
+class NotSignedIn(KnownfaceError):
+    """Nobody is known to be behind the request."""
+
+    code = 0
+    status = 401
+    default = "Sign in first, or send an access token as Authorization: Bearer TOKEN."
+
+
+class WrongCredentials(NotSignedIn):
+    code = 18
+    default = "E-mail address or password are not right."
+
+
+class Forbidden(KnownfaceError):
+    """Whoever asks is known, and may see the thing, but not do this with it."""
+
+    code = 1
+    status = 403
+    default = "Your role does not allow this. Ask an owner or administrator."
+
+
 class NotFound(KnownfaceError):
     code = 0
     status = 404
@@ -133,6 +194,11 @@ class SubjectNotFound(NotFound):
 
 class ExampleNotFound(NotFound):
     code = 44
+
+
+class UserNotFound(NotFound):
+    code = 16
+    default = "There is no such user."
 
 
 class MethodNotAllowed(KnownfaceError):
@@ -169,6 +235,19 @@ class PayloadTooLarge(KnownfaceError):
 class UnsupportedMediaType(KnownfaceError):
     code = 0
     status = 415
+
+
+class TooManyAttempts(KnownfaceError):
+    """Somebody guesses passwords, or looks as if; `retry_after` seconds are to be waited."""
+
+    code = 0
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            f"Too many failed attempts. Try again in {retry_after} seconds, or reset the password."
+        )
+        self.retry_after = retry_after
 
 
 class Unavailable(KnownfaceError):

@@ -78,3 +78,63 @@ class Actor:
     def may(self, right: Right, membership: Role | None = None) -> bool:
         """Tell whether he may do this on the server, or where `membership` is his role."""
         return right in rights(self.user.role, membership)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser in which somebody is signed in."""
+
+    id: int
+    user_id: int
+    address: str
+    agent: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What lets a program act as somebody; the token itself is known to nobody but its holder."""
+
+    id: int
+    user_id: int
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A way in for somebody without an account.
+
+    `role` is the one in the application, or where there is none, the one on the whole server.
+    """
+
+    id: int
+    email: str | None
+    role: Role
+    application_id: int | None
+    application: str | None
+    invited_by: int | None
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody who belongs to an application, and his role there."""
+
+    user: User
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """One page of users, by name, and how many there are in all."""
+
+    users: tuple[User, ...]
+    number: int
+    size: int
+    total: int

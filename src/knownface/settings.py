@@ -11,8 +11,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -67,6 +69,44 @@ def _port(value: object) -> object:
     return 8000 if isinstance(value, str) and value.startswith(("tcp://", "udp://")) else value
 
 
+def _address(value: object) -> object:
+    """Refuse what is no address of a web server; take it without its last slash."""
+    if not isinstance(value, str) or not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("should be an address such as https://faces.example")
+    return value.rstrip("/")
+
+
+def _smtp(value: object) -> object:
+    if isinstance(value, str) and value:
+        try:
+            parts = urlsplit(value)
+            sound = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+        except ValueError:  # the port is no number
+            sound = False
+        if not sound:
+            raise ValueError("should be smtp://USER:PASSWORD@HOST:PORT or smtps://…")
+    return value
+
+
+def _networks(value: object) -> object:
+    if isinstance(value, str):
+        for network in filter(None, map(str.strip, value.split(","))):
+            try:
+                ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError("should be addresses or networks such as 10.0.0.0/8") from None
+    return value
+
+
+def _secret(description: str) -> str:
+    """Return a setting whose value is never shown."""
+    secret: str = Field("", description=description, repr=False, json_schema_extra={"secret": True})
+    return secret
+
+
 ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 Budget = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
 
@@ -91,7 +131,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default_factory=lambda chosen: f"sqlite:///{chosen['data'] / 'knownface.db'}",
         description="Database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
-        json_schema_extra={"default": "DATA/knownface.db"},
+        json_schema_extra={"default": "DATA/knownface.db", "secret": True},
         repr=False,
         min_length=1,
     )
@@ -175,6 +215,51 @@ class Settings(BaseSettings):
         "*",
         description="Web pages that may call the API: origins with commas between, or *.",
     )
+    public_url: Annotated[str, BeforeValidator(_address)] = Field(
+        "",
+        description="Address at which people reach the server, such as https://faces.example: what "
+        "the links in mails begin with.",
+    )
+    trusted_proxies: Annotated[str, BeforeValidator(_networks)] = Field(
+        "",
+        description="Proxies in front of the server, whose X-Forwarded-For and X-Forwarded-Proto "
+        "are believed: addresses or networks with commas between.",
+    )
+    registration: Annotated[Literal["invited", "open", "closed"], BeforeValidator(_lower)] = Field(
+        "invited",
+        description="Who may sign up, once the server has its owner: the invited, everybody, or "
+        "nobody, so that only `knownface user create` makes accounts.",
+    )
+    smtp_url: Annotated[str, BeforeValidator(_smtp)] = Field(
+        "",
+        description="Mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps:// for TLS from the "
+        "first byte. Without it nothing is mailed, and links are handed on by hand.",
+        repr=False,
+        json_schema_extra={"secret": True},
+    )
+    mail_from: str = Field("", description="Sender of the mails, such as faces@example.org.")
+    oidc_issuer: Annotated[str, BeforeValidator(_address)] = Field(
+        "", description="OpenID Connect provider to sign in with, by the address of its issuer."
+    )
+    oidc_client_id: str = Field("", description="What the provider knows this server as.")
+    oidc_client_secret: str = _secret("What this server proves itself with to the provider.")
+    oidc_name: str = Field(
+        "OpenID Connect", description="The provider's name on the page.", min_length=1
+    )
+    bootstrap_owner_email: str = Field(
+        "", description="On the first start, make an owner with this e-mail address."
+    )
+    bootstrap_owner_password: str = _secret("The password of that owner.")
+    bootstrap_application: str = Field(
+        "default",
+        description="Application that the first start makes services in.",
+        min_length=1,
+    )
+    bootstrap_recognition_key: str = _secret(
+        "On the first start, make a recognition service with this API key, a UUID."
+    )
+    bootstrap_detection_key: str = _secret("The same for a detection service.")
+    bootstrap_verification_key: str = _secret("The same for a verification service.")
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
     ] = Field("info", description="Least severity that is logged.")
@@ -242,6 +327,7 @@ class Setting:
     description: str
     values: str
     boolean: bool
+    secret: bool
 
 
 def catalogue() -> list[Setting]:
@@ -319,7 +405,7 @@ def _origin(
             if name := _holder(setting, texts):
                 place, value = f"{name} in {where}", texts[name]
                 break
-    return f"{place}:" if setting.name == "database_url" else f"{place} is {str(value)!r}:"
+    return f"{place}:" if setting.secret else f"{place} is {str(value)!r}:"
 
 
 def _reason(message: str) -> str:
@@ -340,4 +426,5 @@ def _described(name: str, field: FieldInfo) -> Setting:
         description=field.description or "",
         values=", ".join(getattr(field.annotation, "__args__", ())),
         boolean=field.annotation is bool,
+        secret=bool(extra.get("secret")),
     )

@@ -20,6 +20,7 @@ from knownface.errors import (
     MethodNotAllowed,
     MissingParameter,
     NotFound,
+    TooManyAttempts,
     Unavailable,
 )
 
@@ -110,7 +111,9 @@ class _OtherStatus(KnownfaceError):
 
 
 def _failure(error: KnownfaceError, headers: Mapping[str, str] | None) -> Response:
-    retry = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    retry = {}
+    if isinstance(error, Unavailable | TooManyAttempts):
+        retry = {"retry-after": str(error.retry_after)}
     return json_answer(
         {"message": error.message, "code": error.code},
         error.status,

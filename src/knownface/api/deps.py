@@ -26,7 +26,7 @@ from knownface.api.bodies import (
     uuid_of,
 )
 from knownface.api.parameters import Parameters
-from knownface.api.trail import Trail
+from knownface.api.trail import ADMIN, Trail, local_path
 from knownface.api.wire import Json, View
 from knownface.app import App
 from knownface.errors import (
@@ -148,7 +148,8 @@ class Turn:
 
 async def _turn(request: Request) -> Turn:
     state = request.app.state
-    return Turn(state.app, request, state.pool)
+    of_people = local_path(request.scope).startswith(ADMIN)
+    return Turn(state.app, request, state.desk if of_people else state.pool)
 
 
 TurnDep = Annotated[Turn, Depends(_turn)]

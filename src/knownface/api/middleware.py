@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from knownface.api.answers import SERVER_ERROR, error_answer
 from knownface.api.bodies import readable_size
 from knownface.api.metrics import Metrics
-from knownface.api.trail import Trail, request_id, route_of
+from knownface.api.trail import API as PROGRAMS
+from knownface.api.trail import Trail, local_path, request_id, route_of
 from knownface.errors import DeadlineExceeded, Overloaded, PayloadTooLarge
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class Cors:
         self._any = "*" in self._origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _local_path(scope).startswith(API):
+        if scope["type"] != "http" or not local_path(scope).startswith(API):
             await self._app(scope, receive, send)
             return
         asked = Headers(scope=scope)
@@ -183,24 +184,29 @@ class Errors:
 
 
 class Admission:
-    """Lets `most` requests in at a time and refuses others at once: a long queue helps nobody."""
+    """Lets `most` requests in at a time and refuses others at once: a long queue helps nobody.
 
-    def __init__(self, app: ASGIApp, most: int, exempt: Collection[str]) -> None:
+    Those of people, which are not below /api, have `desk` permits of their own, so that neither
+    keeps the other out.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, desk: int, exempt: Collection[str]) -> None:
         self._app = app
-        self._free = most
+        self._free = {True: most, False: desk}
         self._exempt = frozenset(exempt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _local_path(scope) in self._exempt:
+        if scope["type"] != "http" or local_path(scope) in self._exempt:
             await self._app(scope, receive, send)
             return
-        if not self._free:
+        of_programs = local_path(scope).startswith(PROGRAMS)
+        if not self._free[of_programs]:
             raise Overloaded
-        self._free -= 1
+        self._free[of_programs] -= 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._free += 1
+            self._free[of_programs] += 1
 
 
 class BodyLimit:
@@ -265,9 +271,3 @@ def _canonical(scope: Scope) -> str:
         return path
     bare = path.removesuffix("/")
     return path if scope["method"] == "DELETE" and bare.endswith(SUBJECTS) else bare
-
-
-def _local_path(scope: Scope) -> str:
-    """Return the path below the prefix that a proxy serves us under."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

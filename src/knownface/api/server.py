@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from knownface import __version__
 from knownface.api import (
+    admin,
     batch,
     detection,
     docs,
@@ -34,6 +35,8 @@ from knownface.app import App, cores
 
 REST_SECONDS: Final = 5.0  # without a model run, after which memory is given back
 THREADS_PER_SLOT: Final = 4  # while one request of a slot computes, others decode, search or wait
+DESK_PERMITS: Final = 32  # requests of people at one time: their pages, and what these ask
+DESK_THREADS: Final = 4
 NEVER_REFUSED: Final = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json")
 
 DESCRIPTION: Final = """
@@ -41,6 +44,9 @@ A face recognition server that speaks CompreFace's REST API.
 
 The calls of a service take its API key in the header `x-api-key`. Parameters may come in the query
 or as text parts of a form. Every failure is answered as `{"message": …, "code": …}`.
+
+The calls below `/admin/api` are for people and their programs: they take the cookie of a session,
+or a personal access token as `Authorization: Bearer TOKEN`.
 """
 
 
@@ -63,7 +69,9 @@ def create_server(app: App) -> FastAPI:
             Middleware(Telemetry, metrics=metrics, timeout=settings.request_timeout),
             Middleware(Cors, origins=_origins(settings.cors_origins)),
             Middleware(Errors),
-            Middleware(Admission, most=settings.max_requests, exempt=NEVER_REFUSED),
+            Middleware(
+                Admission, most=settings.max_requests, desk=DESK_PERMITS, exempt=NEVER_REFUSED
+            ),
             Middleware(
                 BodyLimit, limit=settings.max_request_size, timeout=settings.request_timeout
             ),
@@ -72,9 +80,12 @@ def create_server(app: App) -> FastAPI:
     server.state.app = app
     server.state.metrics = metrics
     server.state.pool = Pool(THREADS_PER_SLOT * (settings.slots or cores()))
+    server.state.desk = Pool(DESK_THREADS)
     for module in (recognition, subjects, batch, faces, detection, verification, health, docs):
         server.include_router(module.router)
     server.include_router(faces.static)
+    for router in admin.ROUTERS:
+        server.include_router(router)
     server.openapi = partial(openapi.describe, server)  # type: ignore[method-assign]  # FastAPI's own way
     return server
 

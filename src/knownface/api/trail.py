@@ -14,6 +14,8 @@ from typing import Any, Final
 request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 UNMATCHED: Final = "unmatched"
+API: Final = "/api/"  # where the calls of programs are,
+ADMIN: Final = "/admin/"  # and where those of the people who administer them
 
 _SANE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _KEY: Final = "knownface.trail"
@@ -56,3 +58,9 @@ class Trail:
 def route_of(scope: MutableMapping[str, Any]) -> str:
     """Return the template of the route, never the path: a path may hold a key or a name."""
     return getattr(scope.get("route"), "path", None) or UNMATCHED
+
+
+def local_path(scope: MutableMapping[str, Any]) -> str:
+    """Return the path below the prefix that a proxy serves us under."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

@@ -10,13 +10,14 @@ from typing import Protocol
 from knownface.store.browsing import Browsing
 from knownface.store.engines import Database, open_database
 from knownface.store.migrations import is_current, migrate
+from knownface.store.people import People
 from knownface.store.reembeddings import Reembeddings
 from knownface.store.tenants import Tenants
 from knownface.store.transfer import Transfer
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Tenants, Reembeddings, Transfer, Browsing, IndexFeed):
+class Transaction(Tenants, People, Reembeddings, Transfer, Browsing, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 

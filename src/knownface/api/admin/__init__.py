@@ -1,0 +1,16 @@
+"""`/admin`: what people and their programs administer the server with, beside the public API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from knownface.api.admin import invitations, me, session, users
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    session.router,
+    users.router,
+    me.router,
+    invitations.router,
+)
