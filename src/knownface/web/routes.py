@@ -1,4 +1,4 @@
-"""The addresses of the pages."""
+"""The static files, and which routers there are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from knownface.web import trying
+from knownface.web import administration, entrance, services, trying
 from knownface.web.site import Site
-from knownface.web.visits import Member, Visitor, pages, safe_next
 
-router: Final = pages()
 static: Final = APIRouter(include_in_schema=False)
 
-ROUTERS: Final = (router, trying.router, static)
+ROUTERS: Final = (
+    entrance.router,
+    administration.router,
+    services.router,
+    trying.router,
+    static,
+)
 
 
 @static.get("/static/{version}/{path:path}")
@@ -29,15 +33,3 @@ async def favicon(request: Request) -> Response:
     """Lead browsers that ask without reading the page to the icon."""
     site: Site = request.app.state.site
     return RedirectResponse(site.assets.address("logo.svg"), 302)
-
-
-@router.get("/login")
-async def login(visit: Visitor) -> Response:
-    """Let somebody sign in."""
-    return visit.page("login.html", next=safe_next(visit.query.get("next")))
-
-
-@router.get("/")
-async def applications(visit: Member) -> Response:
-    """Show the applications."""
-    return visit.page("applications.html")

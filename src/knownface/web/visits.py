@@ -22,10 +22,12 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from knownface.api.admin.deps import VisitorDep, csrf_token_of
 from knownface.api.answers import error_answer
 from knownface.api.deps import Turn, TurnDep
 from knownface.app import App
-from knownface.people import Actor, Right
+from knownface.errors import Forbidden
+from knownface.people import Actor, Right, Role
 from knownface.web.site import HEADERS, Site
 from knownface.web.texts import Language
 
@@ -33,6 +35,7 @@ T = TypeVar("T")
 
 LANGUAGE: Final = "knownface_language"
 THEME: Final = "knownface_theme"
+_MOST: Final = 2**53
 _THEMES: Final = frozenset({"light", "dark"})
 
 
@@ -66,6 +69,29 @@ class Visit:
         """The parameters of the address, the last of each name."""
         return dict(self.request.query_params)
 
+    @property
+    def search(self) -> str:
+        return self.query.get("search", "").strip()
+
+    def number(self, name: str) -> int:
+        """Return a number from the address, 0 where there is none."""
+        said = self.query.get(name, "")
+        return min(int(said), _MOST) if said.isascii() and said.isdigit() else 0
+
+    def rights(self, membership: Role | None = None) -> set[str]:
+        """Return the names of what the visitor may do, where `membership` is his role."""
+        actor = self.actor
+        return {right.name for right in Right if actor and actor.may(right, membership)}
+
+    def refuse_without(self, right: Right) -> None:
+        """Forbidden for who must not do this on the server."""
+        if right.name not in self.rights():
+            raise Forbidden
+
+    async def use(self, call: Callable[[], T]) -> T:
+        """Run blocking code in a thread."""
+        return await self.turn.use(call)
+
     async def look(self, call: Callable[[Actor], T]) -> T:
         """Run blocking code for whoever is signed in, in a thread; SignInFirst when nobody is."""
         actor = self.actor
@@ -78,8 +104,9 @@ class Visit:
         return _page(self.request, self.site, template, status, visit=self, **context)
 
 
-async def _visit(turn: TurnDep) -> Visit:
-    return Visit(turn, turn.request.app.state.site, None)
+async def _visit(turn: TurnDep, actor: VisitorDep) -> Visit:
+    token = csrf_token_of(turn.app, turn.request) if actor else None
+    return Visit(turn, turn.request.app.state.site, actor, token)
 
 
 async def _member(visit: Annotated[Visit, Depends(_visit)]) -> Visit:
@@ -102,7 +129,7 @@ class _PageRoute(APIRoute):
             try:
                 return await handle(request)
             except SignInFirst:
-                return _redirect(f"/login?next={quote(_here(request), safe='/')}")
+                return redirect(f"/login?next={quote(_here(request), safe='/')}")
             except Exception as error:  # noqa: BLE001 - the one handler judges it
                 return await error_page(request, error)
 
@@ -139,12 +166,11 @@ def _page(
 ) -> Response:
     actor = visit.actor if visit else None
     theme = request.cookies.get(THEME)
-    rights = {right.name for right in Right if actor and actor.may(right)}
     html = site.render(
         template,
         _language(request, site),
         actor=actor,
-        may=rights,
+        may=visit.rights() if visit else set(),
         csrf_token=visit.csrf_token if visit else None,
         path=request.url.path,
         theme=theme if theme in _THEMES else None,
@@ -163,5 +189,6 @@ def _here(request: Request) -> str:
     return request.url.path + (f"?{query}" if query else "")
 
 
-def _redirect(address: str) -> Response:
+def redirect(address: str) -> Response:
+    """Lead to another page, only this time."""
     return RedirectResponse(address, 303, {"cache-control": "no-store"})

@@ -4,13 +4,16 @@
 //   data-go="/applications/{id}"               then: open this page, {…} from the answer
 //   data-refresh="#keys"                       then: fetch these parts of the page again
 //   data-done="…"                              then: say this
+//   data-query                                 the fields go into the query, not into a body
 //   data-reveal="key"                          then: show this part of the answer, only now,
 //   data-reveal-title, data-reveal-text        under this title and with these words
 //   data-confirm="…"                           before: ask (data-confirm-title, data-confirm-yes,
 //                                              data-danger)
 //
-// A field: data-type="number" | "moment" (a day, to its end) | "json"; data-optional leaves an empty one out and
-// data-null sends null for it; data-equals="other" has to say the same and is not sent.
+// A field: data-type="number" | "moment" (a day, to its end) | "json"; data-optional leaves an empty
+// one out and data-null sends null for it; data-equals="other" has to say the same and is not sent.
+//
+// data-open="dialog" opens a dialog, with data-fill='{"id": 1}' about one thing of many.
 
 import { call } from "./api.js";
 import { busy, confirmDialog, copy, fail, formErrors, openDialog, refresh, reveal, toast, toastNext, valid } from "./ui.js";
@@ -39,18 +42,31 @@ export function body(form) {
   return Object.keys(document).length ? document : undefined;
 }
 
+function part(answer, path) {
+  return path.split(".").reduce((found, name) => found?.[name], answer);
+}
+
 function filled(template, answer) {
-  return template.replace(/\{([\w.]+)\}/g, (_, path) =>
-    encodeURIComponent(path.split(".").reduce((found, name) => found?.[name], answer)),
-  );
+  return template.replace(/\{([\w.]+)\}/g, (_, path) => encodeURIComponent(part(answer, path)));
+}
+
+/** Open a dialog about one thing of many: its data-fill is put into slots, fields and the call. */
+function openAbout(dialog, fill) {
+  for (const slot of dialog.querySelectorAll("[data-slot]")) slot.textContent = fill[slot.dataset.slot];
+  for (const form of dialog.querySelectorAll("form[data-call-for]")) {
+    form.dataset.call = filled(form.dataset.callFor, fill);
+    for (const input of form.elements) if (input.name in fill) input.value = fill[input.name];
+  }
+  openDialog(dialog);
 }
 
 /** Do what comes after a call. */
 export async function after(element, answer) {
   const { go, done, reveal: shown } = element.dataset;
   element.closest("dialog")?.close();
-  if (shown && answer?.[shown]) {
-    await reveal(element.dataset.revealTitle, element.dataset.revealText, answer[shown]);
+  const secret = shown && part(answer, shown);
+  if (secret) {
+    await reveal(element.dataset.revealTitle, element.dataset.revealText, secret);
   }
   if (go) {
     if (done) toastNext(done);
@@ -68,7 +84,8 @@ async function submit(form, submitter) {
   const sending = new CustomEvent("sending", { bubbles: true, cancelable: true, detail: sent });
   if (!form.dispatchEvent(sending)) return;
   try {
-    const answer = await busy(submitter, call(method, path, sent));
+    const asked = "query" in form.dataset ? [`${path}?${new URLSearchParams(sent)}`] : [path, sent];
+    const answer = await busy(submitter, call(method, ...asked));
     const sentEvent = new CustomEvent("sent", { bubbles: true, cancelable: true, detail: answer });
     if (form.dispatchEvent(sentEvent)) await after(form, answer);
   } catch (failure) {
@@ -128,7 +145,7 @@ document.addEventListener("click", (event) => {
     return;
   }
   const said = button.dataset;
-  if (said.open) openDialog(document.getElementById(said.open));
+  if (said.open) openAbout(document.getElementById(said.open), JSON.parse(said.fill ?? "{}"));
   else if ("close" in said) button.closest("dialog").close();
   else if (said.call) press(button);
   else if (said.copy) copied(button);

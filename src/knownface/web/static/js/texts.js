@@ -27,6 +27,9 @@ export function has(key) {
 const formats = {
   date: { dateStyle: "medium" },
   datetime: { dateStyle: "medium", timeStyle: "short" },
+  // Days of statistics are those of UTC.
+  day: { day: "numeric", month: "short", timeZone: "UTC" },
+  month: { month: "short", timeZone: "UTC" },
 };
 const steps = [
   ["day", 86400],
@@ -34,7 +37,7 @@ const steps = [
   ["minute", 60],
 ];
 
-/** Write a moment: "date", "datetime", or "relative" to now, which after a month is a date. */
+/** Write a moment: "date", "datetime", "day", "month", or "relative" to now, which after a month is a date. */
 export function moment(iso, format = "date") {
   const date = new Date(iso);
   if (format !== "relative") return new Intl.DateTimeFormat(language, formats[format]).format(date);
