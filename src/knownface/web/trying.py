@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.responses import Response
 
-from knownface.errors import NotFound
-from knownface.people import Actor
+from knownface.api.admin.deps import Number
 from knownface.types import Service, ServiceType
+from knownface.web.services import frame
 from knownface.web.visits import Member, Visit, pages
 
 router: Final = pages()
 
 
-class Parent(NamedTuple):
-    """The application of a service, as its page is found."""
-
-    id: int
-    name: str
-
-
-@router.get("/services/{service_id}/try")
-async def try_it(visit: Member, service_id: int) -> Response:
+@router.get("/services/{number}/try")
+async def try_it(visit: Member, number: Number) -> Response:
     """Let somebody try a service with pictures of his own."""
-    service, application = await visit.look(lambda actor: _used(visit, actor, service_id))
+    framed = await frame(visit, number)
+    admin = visit.app.administration
+    service = await visit.look(lambda actor: admin.service_to_use(actor, number))
     template = "verify.html" if service.type is ServiceType.VERIFICATION else "try.html"
     rates = visit.app.pipeline.embedder_named(service.embedder).false_matches
     return visit.page(
         template,
         words=("try", "reason"),
-        service=service,
-        application=application,
+        **framed,
         prefix=visit.request.scope.get("root_path", ""),
         plugins=_plugins(visit),
         recognizing=service.type is ServiceType.RECOGNITION,
@@ -40,25 +34,12 @@ async def try_it(visit: Member, service_id: int) -> Response:
     )
 
 
-@router.get("/services/{service_id}/faces")
-async def faces(visit: Member, service_id: int) -> Response:
+@router.get("/services/{number}/faces")
+async def faces(visit: Member, number: Number) -> Response:
     """Show the face collection of a service."""
-    service, application = await visit.look(lambda actor: _used(visit, actor, service_id))
-    if service.type is not ServiceType.RECOGNITION:
-        raise NotFound("This service keeps no faces.")
-    return visit.page(
-        "faces.html",
-        words=("faces", "reason"),
-        service=service,
-        application=application,
-        largest=visit.app.settings.max_file_size,
-    )
-
-
-def _used(visit: Visit, actor: Actor, service_id: int) -> tuple[Service, Parent]:
-    with visit.app.store.snapshot() as tx:
-        service = tx.service(service_id)
-    return service, Parent(1, service.application)
+    framed = await frame(visit, number, ServiceType.RECOGNITION)
+    largest = visit.app.settings.max_file_size
+    return visit.page("faces.html", words=("faces", "reason"), **framed, largest=largest)
 
 
 def _plugins(visit: Visit) -> list[str]:

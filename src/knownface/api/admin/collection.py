@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from knownface.api.admin import collection_operations as operations
-from knownface.api.admin.access import UsableCollection
+from knownface.api.admin.access import UsableCollection, WorkingTurn
+from knownface.api.admin.deps import Asked, AskedDep, answer
 from knownface.api.admin.pictures import address
-from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.bodies import fields_of, uuids_of
 from knownface.api.deps import OnePicture, SubjectInPath, Turn, TurnDep
 from knownface.api.faces import added
@@ -20,23 +20,19 @@ from knownface.errors import EmptyField, InvalidRequest
 from knownface.store import SeenExample, SeenSubject
 from knownface.types import Service
 
-SIZE: Final = 50
-LARGEST_SIZE: Final = 500
-
 router: Final = APIRouter(prefix=operations.ADDRESS, tags=operations.TAGS)
 
 
 @router.get("/subjects", **operations.SUBJECTS)
-async def list_subjects(turn: TurnDep, service: UsableCollection) -> Response:
+async def list_subjects(turn: TurnDep, service: UsableCollection, asked: AskedDep) -> Response:
     """List the subjects whose names hold `search`, by name, page by page."""
-    page, size = _window(turn)
-    search = turn.query.text("search") or ""
 
     def work() -> Response:
         with turn.app.store.snapshot() as tx:
-            seen, total = tx.browse_subjects(service.id, search=search, page=page, size=size)
-        shown = [_subject(turn, service, one) for one in seen]
-        return _answer({"subjects": shown, "page": page, "size": size, "total": total})
+            seen, total = tx.browse_subjects(
+                service.id, search=asked.search, page=asked.page, size=asked.size
+            )
+        return _page("subjects", [_subject(turn, service, one) for one in seen], asked, total)
 
     return await turn.use(work)
 
@@ -46,7 +42,7 @@ async def create_subject(turn: TurnDep, service: UsableCollection) -> Response:
     """Create a subject without examples."""
     name = _text(fields_of(await turn.json()), "subject")
     subject = await turn.use(lambda: turn.app.recognition.create_subject(service, name))
-    return _answer({"subject": subject.name}, 201)
+    return answer({"subject": subject.name}, 201)
 
 
 @router.put("/subjects/{subject}", **operations.RENAME_SUBJECT)
@@ -63,7 +59,7 @@ async def rename_subject(
         raise InvalidRequest("Field merge should be true or false")
     recognition = turn.app.recognition
     done = await turn.use(lambda: recognition.rename_subject(service, subject, new, merge=merge))
-    return _answer({"updated": done.updated, "merged": done.merged})
+    return answer({"updated": done.updated, "merged": done.merged})
 
 
 @router.delete("/subjects/{subject}", **operations.DELETE_SUBJECT)
@@ -72,26 +68,26 @@ async def delete_subject(
 ) -> Response:
     """Delete a subject with its examples and photographs."""
     deleted = await turn.use(lambda: turn.app.recognition.delete_subject(service, subject))
-    return _answer({"subject": deleted.name})
+    return answer({"subject": deleted.name})
 
 
 @router.get("/examples", **operations.EXAMPLES)
-async def list_examples(turn: TurnDep, service: UsableCollection) -> Response:
+async def list_examples(turn: TurnDep, service: UsableCollection, asked: AskedDep) -> Response:
     """List the examples of one subject or of all, oldest first, page by page."""
-    page, size = _window(turn)
     name = turn.query.text("subject") or None
 
     def work() -> Response:
         with turn.app.store.snapshot() as tx:
-            seen, total = tx.browse_examples(service.id, subject_name=name, page=page, size=size)
-        shown = [_example(turn, service, one) for one in seen]
-        return _answer({"examples": shown, "page": page, "size": size, "total": total})
+            seen, total = tx.browse_examples(
+                service.id, subject_name=name, page=asked.page, size=asked.size
+            )
+        return _page("examples", [_example(turn, service, one) for one in seen], asked, total)
 
     return await turn.use(work)
 
 
 @router.post("/examples", **operations.ADD_EXAMPLE)
-async def add_example(turn: TurnDep, service: UsableCollection, sent: OnePicture) -> Response:
+async def add_example(turn: WorkingTurn, service: UsableCollection, sent: OnePicture) -> Response:
     """Save the one face of a picture as an example of a subject, which is created if need be."""
     return await added(turn, service, sent)
 
@@ -101,7 +97,7 @@ async def delete_examples(turn: TurnDep, service: UsableCollection) -> Response:
     """Delete examples with their photographs; ids that do not exist are skipped."""
     ids = _ids(fields_of(await turn.json()))
     deleted = await turn.use(lambda: turn.app.recognition.delete_examples(service, ids))
-    return _answer({"deleted": len(deleted)})
+    return answer({"deleted": len(deleted)})
 
 
 @router.post("/examples/move", **operations.MOVE_EXAMPLES)
@@ -110,12 +106,12 @@ async def move_examples(turn: TurnDep, service: UsableCollection) -> Response:
     fields = fields_of(await turn.json())
     ids, name = _ids(fields), _text(fields, "subject")
     moved = await turn.use(lambda: turn.app.recognition.move_examples(service, ids, name))
-    return _answer({"moved": len(moved)})
+    return answer({"moved": len(moved)})
 
 
-def _window(turn: Turn) -> tuple[int, int]:
-    size = turn.query.forgiving("size", SIZE, least=1, most=LARGEST_SIZE)
-    return turn.query.forgiving("page", 0, least=0), size
+
+def _page(name: str, shown: list[Json], asked: Asked, total: int) -> Response:
+    return answer({name: shown, "page": asked.page, "size": asked.size, "total": total})
 
 
 def _subject(turn: Turn, service: Service, seen: SeenSubject) -> Json:
@@ -146,5 +142,5 @@ def _text(fields: dict[str, object], name: str) -> str:
     return value
 
 
-def _answer(document: Json, status: int = 200) -> Response:
-    return json_answer(document, status, NO_STORE)
+def answer(document: Json, status: int = 200) -> Response:
+    return jsonanswer(document, status, NO_STORE)

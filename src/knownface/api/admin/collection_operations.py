@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from knownface.api.openapi import Operation, operation
 from knownface.api.schemas import Schema
 
 ADDRESS: Final = "/admin/api/services/{service_id}"
-TAGS: Final = ["Admin: faces"]
+TAGS: Final[list[str | Enum]] = ["Admin: faces"]
 
 _ID: Final = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
 _PICTURE: Final = "/admin/pictures/WzE3NjM4…"

@@ -11,8 +11,8 @@ const FRESH = 8 * 60_000; // the addresses of pictures last ten minutes
 
 export class VirtualList {
   /** `paint(element, item, index)` fills an element; item is undefined while it is on its way. */
-  constructor(box, { rowHeight, columnWidth = 0, load, paint, opened = () => {}, key = (item) => item }) {
-    Object.assign(this, { box, rowHeight, columnWidth, load, paint, opened, key });
+  constructor(box, { rowHeight, columnWidth = 0, load, paint, opened = () => {} }) {
+    Object.assign(this, { box, height: rowHeight, columnWidth, load, paint, opened });
     this.total = 0;
     this.active = 0;
     this.pages = new Map();
@@ -31,7 +31,12 @@ export class VirtualList {
   }
 
   get columns() {
-    return this.columnWidth ? Math.max(1, Math.floor(this.box.clientWidth / this.columnWidth)) : 1;
+    return this.columnWidth ? Math.max(1, Math.round(this.space.clientWidth / this.columnWidth)) : 1;
+  }
+
+  /** Of one row: the tiles of a grid are squares. */
+  get rowHeight() {
+    return this.columnWidth ? Math.floor(this.space.clientWidth / this.columns) : this.height;
   }
 
   get rows() {
@@ -100,7 +105,7 @@ export class VirtualList {
       this.elements.delete(index);
       this.free.push(element);
     }
-    const columns = this.columns;
+    const [columns, rowHeight] = [this.columns, this.rowHeight];
     const shift = this.box.scrollTop - offset;
     for (let index = first; index < last; index++) {
       let element = this.elements.get(index);
@@ -110,8 +115,9 @@ export class VirtualList {
         this.fill(element, index);
       }
       element.style.width = `${100 / columns}%`;
+      element.style.height = `${rowHeight}px`;
       const x = ((index % columns) * 100).toString();
-      const y = Math.floor(index / columns) * this.rowHeight + shift;
+      const y = Math.floor(index / columns) * rowHeight + shift;
       element.style.transform = `translate(${x}%, ${y}px)`;
     }
     // More than a screenful of unused elements would only be carried along.
@@ -126,7 +132,6 @@ export class VirtualList {
     const element = document.createElement("div");
     element.className = "virtual-item";
     element.setAttribute("role", "option");
-    element.style.height = `${this.rowHeight}px`;
     this.space.append(element);
     return element;
   }
