@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,11 @@ def key_digest(key: str) -> bytes:
     return hashlib.sha256(_DOMAIN + key.encode()).digest()
 
 
+def key_hint(key: str) -> str:
+    """Return the end of a key, by which people tell theirs apart and which opens nothing."""
+    return key[-4:]
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedderChange:
     """The model of a service's embeddings, its last change, and the examples that got none of it.
@@ -61,27 +67,37 @@ class EmbedderChange:
 
 
 class Accounts:
-    """Applications, services and keys of one Store."""
+    """Applications, services and keys of one Store.
 
-    def __init__(self, store: Store) -> None:
+    `on_use` hears the number of each key that opened something: it is called with every request.
+    """
+
+    def __init__(self, store: Store, on_use: Callable[[int], None] = lambda _: None) -> None:
         self._store = store
+        self._on_use = on_use
 
     def authorize(self, key: str | None, kind: ServiceType) -> Service:
         """Return the service of this type that the key opens.
 
         Raises MissingApiKey without a key, InvalidRequest when it is no UUID, ServiceNotFound when
-        no service of this type has it.
+        no service of this type has it, or when it has expired.
         """
         if key is None:
             raise MissingApiKey
         if not _UUID.fullmatch(key):
             raise InvalidRequest("Service API key should be UUID")
         with self._store.snapshot() as tx:
-            service = tx.service_by_key(key_digest(key))
-        if service is None or service.type is not kind:
-            name = kind.value.capitalize()
+            found = tx.key_by_digest(key_digest(key))
+        name = kind.value.capitalize()
+        if found is None or found.service.type is not kind:
             raise ServiceNotFound(f"{name} service with API Key {key} not found")
-        return service
+        if found.expired():
+            raise ServiceNotFound(
+                f"{name} service with API Key {key} not found: the key expired at "
+                f"{found.expires_at:%Y-%m-%d %H:%M} UTC. Ask for another one."
+            )
+        self._on_use(found.key_id)
+        return found.service
 
     def create_service(
         self,
@@ -98,9 +114,9 @@ class Accounts:
         that cannot be used and for a threshold of what recognises nobody, NameTaken when the name
         or the key is in use.
         """
-        key = _usable_key(key)
+        key = usable_key(key)
         application, name = _usable(application, "application"), _usable(name, "service")
-        _refuse_threshold(kind, threshold)
+        refuse_threshold(kind, threshold)
         with self._store.begin() as tx:
             return self._create(tx, application, name, kind, key, threshold), key
 
@@ -118,9 +134,16 @@ class Accounts:
         """Let a service name only subjects that reach this, or (None) always the most similar."""
         with self._store.begin() as tx:
             service = _find(tx, application, name)
-            _refuse_threshold(service.type, threshold)
+            refuse_threshold(service.type, threshold)
             tx.set_threshold(service.id, threshold)
         return replace(service, threshold=threshold)
+
+    def set_save_images(self, application: str, name: str, save_images: bool | None) -> Service:
+        """Keep a service's photographs from now on or not; None is as the setting says."""
+        with self._store.begin() as tx:
+            service = _find(tx, application, name)
+            tx.set_save_images(service.id, save_images)
+        return replace(service, save_images=save_images)
 
     def change_embedder(self, service: Service, embedder: str) -> bool:
         """Begin to change the model that tells a service's faces apart; False if it has it.
@@ -133,6 +156,7 @@ class Accounts:
                 "only those of a recognition service are re-embedded"
             )
         with self._store.begin() as tx:
+            tx.refuse_while_copied(service.id)
             return tx.queue_reembedding(service.id, embedder)
 
     def reembedding(self, service: Service) -> tuple[Reembedding | None, bool]:
@@ -168,12 +192,21 @@ class Accounts:
         return service
 
     def rotate_key(self, application: str, name: str, key: str | None = None) -> str:
-        """Give a service a new key and return it; the old one opens nothing any more."""
-        key = _usable_key(key)
+        """Give a service a new key and return it; the old one opens nothing any more.
+
+        InvalidRequest where it has several keys: then one of them has to be named.
+        """
+        key = usable_key(key)
         with self._store.begin() as tx:
             service = _find(tx, application, name)
-            _refuse_used(tx, key)
-            tx.replace_key(service.id, key_digest(key))
+            refuse_used(tx, key)
+            if len(present := tx.keys(service.id)) > 1:
+                names = ", ".join(one.name for one in present)
+                raise InvalidRequest(
+                    f"The service {service.name} has several keys: {names}. Say which one with "
+                    f"`knownface service keys rotate NAME`."
+                )
+            tx.replace_key(service.id, key_digest(key), hint=key_hint(key))
         return key
 
     def bootstrap(self) -> list[tuple[Service, str]]:
@@ -202,9 +235,9 @@ class Accounts:
         key: str,
         threshold: Threshold | None = None,
     ) -> Service:
-        _refuse_used(tx, key)
+        refuse_used(tx, key)
         owner = tx.application(application) or tx.create_application(application)
-        return tx.create_service(owner, name, kind, key_digest(key), threshold)
+        return tx.create_service(owner, name, kind, key_digest(key), threshold, hint=key_hint(key))
 
 
 def _find(tx: Transaction, application: str, name: str) -> Service:
@@ -217,19 +250,22 @@ def _find(tx: Transaction, application: str, name: str) -> Service:
     raise ServiceNotFound(f"Service {name} not found in application {owner.name}")
 
 
-def _refuse_used(tx: Transaction, key: str) -> None:
-    if tx.service_by_key(key_digest(key)):
+def refuse_used(tx: Transaction, key: str) -> None:
+    """Raise NameTaken for a key that opens something already."""
+    if tx.key_by_digest(key_digest(key)):
         raise NameTaken("A service with this API key exists already")
 
 
-def _refuse_threshold(kind: ServiceType, threshold: Threshold | None) -> None:
+def refuse_threshold(kind: ServiceType, threshold: Threshold | None) -> None:
+    """Raise InvalidRequest for a threshold of what recognises nobody."""
     if threshold is not None and kind is not ServiceType.RECOGNITION:
         raise InvalidRequest(
             f"A {kind.value} service recognises nobody: only a recognition service has a threshold"
         )
 
 
-def _usable_key(key: str | None) -> str:
+def usable_key(key: str | None) -> str:
+    """Return this key, or a new one; InvalidRequest for what is no UUID."""
     if key is None:
         return str(uuid.uuid4())
     if not _UUID.fullmatch(key):

@@ -19,7 +19,9 @@ from typing import Final, Self
 
 from knownface import memory
 from knownface.accounts import Accounts
+from knownface.administration import Administration
 from knownface.collection import Collections
+from knownface.copying import Copier
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.identity import Identity, Invitations, Users
 from knownface.imaging import Decoder, ImageLimits
@@ -30,8 +32,10 @@ from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
 from knownface.signing import Signer, signing_secret
+from knownface.status import Status
 from knownface.store import Store
 from knownface.types import Service
+from knownface.usage import FLUSH_SECONDS, UsageCounter
 from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
@@ -76,7 +80,8 @@ class App:
         self.pipeline = pipeline
         self.store = store
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
-        self.accounts = Accounts(store)
+        self.usage = UsageCounter(store)
+        self.accounts = Accounts(store, on_use=self.usage.key_used)
         self.signer = Signer(signing_secret(store))
         self.mailer = Mailer(settings.smtp_url, settings.mail_from)
         self.identity = Identity(
@@ -97,6 +102,19 @@ class App:
             memory=settings.index_memory,
         )
         self.keeper = Keeper(self._keep, _KEEP_SECONDS)
+        self.counting = Keeper(self.usage.flush, FLUSH_SECONDS, "counting requests")
+        self.copier = Copier(store)
+        self.status = Status(
+            store,
+            pipeline,
+            self.collections,
+            data=settings.data,
+            cores=cores(),
+            readiness=self._ready,
+        )
+        self.administration = Administration(
+            store, self.usage, status=self.status, similarity_at=self._similarity_at
+        )
         self.recognition = Recognition(
             pipeline,
             self.collections,
@@ -131,6 +149,9 @@ class App:
     def draining(self) -> bool:
         """Whether new work should go elsewhere because this process is about to stop."""
         return self._draining
+
+    def _similarity_at(self, embedder: str | None, max_fmr: float) -> float:
+        return self.pipeline.embedder_named(embedder).similarity_at(max_fmr)
 
     def start(self, progress: Progress = silent, plugins: Collection[str] = ()) -> None:
         """Load every required model, after installing what is absent or damaged of them.
@@ -207,7 +228,9 @@ class App:
             self._closed = True
             self._optional.stop()
             self.reembedder.stop()
+            self.copier.stop()
             self.keeper.stop()
+            self.counting.stop()
             self.mailer.close()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
@@ -217,7 +240,15 @@ class App:
             except KnownfaceError as error:
                 log.warning("indexes are not kept: %s", error.message)
             self.collections.close()
+            try:
+                self.usage.flush()
+            except KnownfaceError as error:
+                log.warning("the last requests are not counted: %s", error.message)
             self.store.close()
+
+    def _ready(self) -> tuple[bool, Mapping[str, str]]:
+        now = self.readiness()
+        return now.ready, now.checks
 
     def _keep(self) -> None:
         """Follow what other processes deleted, and keep what has changed."""

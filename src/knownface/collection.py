@@ -453,15 +453,20 @@ class Collections:
 
     def sizes(self) -> dict[int, int]:
         """Return how many faces each index holds, by service; what is not built is left out."""
+        return {service_id: faces for service_id, (faces, _) in self.held().items()}
+
+    def held(self) -> dict[int, tuple[int, int]]:
+        """Return faces and bytes of each index that is built, by service."""
         with suppress(Unavailable):
             self._sweep()
         with self._lock:
             collections = dict(self._collections)
-        built = {key: len(faces) for key, faces in collections.items() if faces.built}
-        sizes = dict.fromkeys((service_id for service_id, _ in built), 0)
-        for (service_id, _), size in built.items():
-            sizes[service_id] += size
-        return sizes
+        held: dict[int, tuple[int, int]] = {}
+        for (service_id, _), one in collections.items():
+            if one.built:
+                faces, size = held.get(service_id, (0, 0))
+                held[service_id] = faces + len(one), size + one.nbytes
+        return held
 
     def _make_room(self, wanted: FaceCollection) -> None:
         """Give back what is too much, but for one: searches in what is given back end well."""

@@ -11,6 +11,8 @@
     │   ├── TooManyFaces                  400 / 31
     │   ├── SubjectExists                 400 / 43
     │   ├── NameTaken                     400 / 17   an application or service of that name exists
+    │   ├── AlreadyMember                 400 / 19   of an application
+    │   ├── UnusableName                  400 / 36   it has a character that is not allowed there
     │   ├── EmailTaken                    400 /  4
     │   ├── UnusableEmail                 400 / 22
     │   ├── WrongPassword                 400 / 18   the old one, where a new one is chosen
@@ -22,6 +24,7 @@
     ├── NotFound                          404 /  0   also: an unknown path
     │   ├── ServiceNotFound               404 / 10
     │   ├── ApplicationNotFound           404 /  2
+    │   ├── ApiKeyNotFound                404 /  0
     │   ├── SubjectNotFound               404 / 42
     │   ├── ExampleNotFound               404 / 44
     │   └── UserNotFound                  404 / 16
@@ -120,6 +123,17 @@ class NameTaken(InvalidRequest):
     code = 17
 
 
+class AlreadyMember(InvalidRequest):
+    """Somebody belongs to an application already."""
+
+    code = 19
+
+
+class UnusableName(InvalidRequest):
+    code = 36
+    default = "The name cannot contain the following special characters: ';', '/', '\\'"
+
+
 class EmailTaken(InvalidRequest):
     """Somebody has an account with this e-mail address."""
 
@@ -183,6 +197,10 @@ class ServiceNotFound(NotFound):
 
 class ApplicationNotFound(NotFound):
     code = 2
+
+
+class ApiKeyNotFound(NotFound):
+    """A service has no key of that number or name."""
 
 
 class SubjectNotFound(NotFound):

@@ -89,9 +89,13 @@ def _erase(store: Store, root: Path, service_id: int, since: int) -> None:
 class Keeper:
     """A thread that does something now and then until it is stopped."""
 
-    def __init__(self, work: Callable[[], None], seconds: float) -> None:
+    def __init__(
+        self, work: Callable[[], None], seconds: float, what: str = "keeping indexes"
+    ) -> None:
+        """`what` it does is said in the log where it fails."""
         self._work = work
         self._seconds = seconds
+        self._what = what
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._live, name="keeper", daemon=True)
 
@@ -111,6 +115,6 @@ class Keeper:
             try:
                 self._work()
             except KnownfaceError as error:
-                log.warning("keeping indexes waits", extra={"reason": error.message})
+                log.warning("%s waits", self._what, extra={"reason": error.message})
             except Exception:
-                log.exception("indexes could not be kept")
+                log.exception("%s failed", self._what)

@@ -176,7 +176,8 @@ class Recognition:
     ) -> tuple[Embedding, Photograph | None]:
         """Return what an example of a picture's one face is made of; nothing is stored."""
         embedding = self.embedding_of(data, self._embedder(service), options)
-        return embedding, Photograph(data, media_type(data)) if self._save_images else None
+        save = self._save_images if service.save_images is None else service.save_images
+        return embedding, Photograph(data, media_type(data)) if save else None
 
     def embedding_of(self, data: bytes, model: ModelSpec, options: Options) -> Embedding:
         """Return the embedding of the one face of a picture: what is filed as an example."""

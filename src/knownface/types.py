@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
 U8 = NDArray[np.uint8]
 I8 = NDArray[np.int8]
@@ -203,7 +203,8 @@ class Service:
 
     Subjects that do not reach the `threshold` of a collection are unknown, unless a request says
     otherwise; without one the most similar subject is always named. `embedder` names the model
-    that tells its faces apart, None where that is the server's.
+    that tells its faces apart, and `save_images` says whether their photographs are kept; None
+    where that is the server's affair.
     """
 
     id: int
@@ -212,6 +213,66 @@ class Service:
     type: ServiceType
     threshold: Threshold | None = None
     embedder: str | None = None
+    save_images: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key: never the key itself, of which `hint` are the last characters."""
+
+    id: int
+    name: str
+    hint: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+class CopyState(enum.StrEnum):
+    """How far a service is that is made as a copy of another."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """How a service comes to be a copy of another, `source_id`, which may be gone by now.
+
+    `done` of `total` examples are through; `working` tells whether some process is at it.
+    """
+
+    target_id: int
+    source_id: int | None
+    state: CopyState
+    done: int
+    total: int
+    working: bool
+    failure: str | None = None
+
+
+class Outcome(enum.StrEnum):
+    """What came of a request: an answer, or a failure by whose fault."""
+
+    OK = "ok"
+    CLIENT = "client"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How many requests of a service on a day ended alike and took about as long.
+
+    `bucket` is the number of a range of durations: see knownface.usage.
+    """
+
+    service_id: int
+    day: date
+    outcome: Outcome
+    bucket: int
+    requests: int
+    milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -29,6 +29,17 @@ access_log = logging.getLogger("knownface.access")
 
 SUBJECTS: Final = "/api/v1/recognition/subjects"
 API: Final = "/api/v1/"
+# What the statistics of a service count: work with faces, not looks at the list of names.
+COUNTED: Final = tuple(
+    f"{API}{kind}"
+    for kind in (
+        "recognition/recognize",
+        "recognition/faces",
+        "recognition/embeddings/",
+        "detection/",
+        "verification/",
+    )
+)
 CLIENT_GONE: Final = 499
 _ROUTINE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 REQUEST_ID: Final = "x-request-id"
@@ -47,10 +58,18 @@ class Telemetry:
     The path is kept percent-encoded, so that a subject's name may hold any character, "/" included.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, timeout: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        timeout: float,
+        count: Callable[[int, int, float], None],
+    ) -> None:
+        """`count` is told service, status and seconds of each call that looks at faces."""
         self._app = app
         self._metrics = metrics
         self._timeout = timeout
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,6 +104,8 @@ class Telemetry:
         route = route_of(scope)
         status = trail.status or CLIENT_GONE
         self._metrics.request(route, method, status, seconds, trail.faces)
+        if trail.service is not None and route.startswith(COUNTED):
+            self._count(trail.service, status, seconds)
         # Whoever asks for the health every few seconds would bury the requests that matter.
         quiet = route in _ROUTINE and status < SERVER_ERROR
         access_log.log(

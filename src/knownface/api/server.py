@@ -66,7 +66,12 @@ def create_server(app: App) -> FastAPI:
         lifespan=_lifespan,
         exception_handlers={HTTPException: error_answer, RequestValidationError: error_answer},
         middleware=[
-            Middleware(Telemetry, metrics=metrics, timeout=settings.request_timeout),
+            Middleware(
+                Telemetry,
+                metrics=metrics,
+                timeout=settings.request_timeout,
+                count=app.usage.request,
+            ),
             Middleware(Cors, origins=_origins(settings.cors_origins)),
             Middleware(Errors),
             Middleware(

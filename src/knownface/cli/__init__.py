@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from knownface import __version__
+from knownface.cli.application import application
 from knownface.cli.attributes import age_gender, detection, mask, pose
 from knownface.cli.bulk import export, import_
 from knownface.cli.checks import doctor, migrate
@@ -67,6 +68,7 @@ def main() -> None:
 
 COMMANDS: Final = (
     serve,
+    application,
     service,
     models,
     reembed,

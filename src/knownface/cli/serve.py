@@ -97,7 +97,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             _greet(settings, listener, app)
             app.fetch_optional()
             app.reembedder.start()
+            app.copier.start()
             app.keeper.start()
+            app.counting.start()
 
         server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the

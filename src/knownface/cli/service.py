@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from knownface.cli import output
+from knownface.cli.administering import as_json as _as_json
+from knownface.cli.administering import own_key as _own_key
+from knownface.cli.administering import service_named as _named
+from knownface.cli.keys import keys
 from knownface.cli.run import with_settings
+from knownface.cli.services import clone, rename, show_, statistics
 from knownface.settings import Settings
 from knownface.types import Service, ServiceType, Threshold
 
@@ -18,17 +23,7 @@ if TYPE_CHECKING:
 
 STORE = ("data", "database_url")
 MODEL = ("models_dir", "embedder")  # whose table of false match rates is asked
-
-
-def _named(command: Callable[..., None]) -> Callable[..., None]:
-    named = click.option("--name", required=True, help="Name of the service.")
-    application = click.option(
-        "--application",
-        default="default",
-        show_default=True,
-        help="Application that the service belongs to.",
-    )
-    return named(application(command))
+SAVE_IMAGES = {"yes": True, "no": False, "server": None}
 
 
 def _with_threshold(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,8 +40,11 @@ def _with_threshold(command: Callable[..., None]) -> Callable[..., None]:
     return similarity(rate(command))
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-_own_key = click.option("--key", metavar="UUID", help="Key to use; without it one is made.")
+_save_images = click.option(
+    "--save-images",
+    type=click.Choice(list(SAVE_IMAGES)),
+    help="Whether photographs are kept; server: as its setting says.",
+)
 
 
 @click.group(short_help="Create, change and delete services, renew their API keys.")
@@ -114,6 +112,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @_named
 @_with_threshold
 @click.option("--no-threshold", is_flag=True, help="Always name the most similar subject again.")
+@_save_images
 @_as_json
 @with_settings(*STORE, *MODEL)
 def update(
@@ -123,23 +122,30 @@ def update(
     similarity_threshold: float | None,
     max_fmr: float | None,
     no_threshold: bool,
+    save_images: str | None,
     as_json: bool,
 ) -> None:
-    """Change from when on a recognition service takes a face for a subject's.
+    """Change from when on a recognition service takes a face for a subject's, or what it keeps.
 
     \b
     Examples:
+      knownface service update --name door --save-images no
       knownface service update --name door --similarity-threshold 0.8
       knownface service update --name door --max-fmr 1e-4
       knownface service update --name door --no-threshold
     """
-    given = (similarity_threshold is not None, max_fmr is not None, no_threshold)
-    if sum(given) != 1:
-        raise click.UsageError("Give one of --similarity-threshold, --max-fmr and --no-threshold.")
+    given = sum((similarity_threshold is not None, max_fmr is not None, no_threshold))
+    if given > 1 or not (given or save_images):
+        raise click.UsageError(
+            "Give one of --similarity-threshold, --max-fmr and --no-threshold, or --save-images."
+        )
     with _accounts(settings) as accounts:
-        embedder = accounts.service(application, name).embedder
-        threshold = _threshold(settings, similarity_threshold, max_fmr, embedder)
-        changed = accounts.set_threshold(application, name, threshold)
+        changed = accounts.service(application, name)
+        if given:
+            threshold = _threshold(settings, similarity_threshold, max_fmr, changed.embedder)
+            changed = accounts.set_threshold(application, name, threshold)
+        if save_images:
+            changed = accounts.set_save_images(application, name, SAVE_IMAGES[save_images])
     if as_json:
         output.json(_document(changed))
     else:
@@ -174,6 +180,10 @@ def rotate_key(
         key = accounts.rotate_key(application, name, key)
         found = accounts.service(application, name)
     _print_key(found, key, as_json)
+
+
+for command in (show_, rename, clone, keys, statistics):
+    service.add_command(command)
 
 
 @contextmanager
@@ -233,6 +243,7 @@ def _document(service: Service) -> dict[str, object]:
         "similarity_threshold": threshold and threshold.similarity,
         "max_fmr": threshold and threshold.max_fmr,
         "embedder": service.embedder,
+        "save_images": service.save_images,
     }
 
 

@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import func, select
+
 from knownface.store.browsing import Browsing
 from knownface.store.engines import Database, open_database
+from knownface.store.keys import Keys
 from knownface.store.migrations import is_current, migrate
+from knownface.store.overview import Overview
 from knownface.store.people import People
-from knownface.store.reembeddings import Reembeddings
-from knownface.store.tenants import Tenants
 from knownface.store.transfer import Transfer
+from knownface.store.usages import Usages
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Tenants, People, Reembeddings, Transfer, Browsing, IndexFeed):
+class Transaction(Keys, People, Overview, Transfer, Browsing, Usages, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 
@@ -86,6 +89,20 @@ class Store:
     def file(self) -> Path | None:
         """The database, where it is one file."""
         return self._database.file
+
+    @property
+    def kind(self) -> str:
+        """What sort of database it is, in one word."""
+        return "postgresql" if self.file is None else "sqlite"
+
+    def size(self) -> int:
+        """Return how many bytes the database takes on its disk, about."""
+        if self.file is not None:
+            files = (self.file.with_name(f"{self.file.name}{end}") for end in ("", "-wal"))
+            return sum(file.stat().st_size for file in files if file.exists())
+        with self._database.snapshot() as connection:
+            size = select(func.pg_database_size(func.current_database()))
+            return int(connection.execute(size).scalar_one())
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:

@@ -11,7 +11,7 @@ from knownface.errors import SubjectExists, SubjectNotFound, WouldMerge
 from knownface.store.changes import ChangeLog
 from knownface.store.names import name_key, normalized, sorting
 from knownface.store.queries import chunks, now
-from knownface.store.tables import example, subject
+from knownface.store.tables import example, subject, uncopied
 from knownface.types import Subject
 
 
@@ -77,6 +77,11 @@ class Subjects(ChangeLog):
         moved = example.c.subject_id == renamed.id
         self._note_all(service_id, revision, "put", moved)
         self.connection.execute(update(example).where(moved).values(subject_id=other.id))
+        self.connection.execute(
+            update(uncopied)
+            .where(uncopied.c.target_id == service_id, uncopied.c.subject_id == renamed.id)
+            .values(subject_id=other.id)
+        )
         self.connection.execute(delete(subject).where(subject.c.id == renamed.id))
         return Renaming(updated=True, merged=True)
 

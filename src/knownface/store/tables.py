@@ -1,11 +1,13 @@
 """The tables of the program, alike on SQLite and PostgreSQL. Migrations build them; a test compares
 the two.
 
-    application ─┬─ service ─┬─ api_key
+    application ─── service ─┬─ api_key
                              ├─ subject ─── example ─┬─ embedding
                              │                       ├─ left_out
                              │                       └─ photograph
                              ├─ reembedding
+                             ├─ copying ─── uncopied
+                             ├─ usage
                              └─ change
 
 Everything hangs on its parent by a foreign key that cascades, so that deleting a row erases all
@@ -23,6 +25,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -79,6 +82,9 @@ metadata = MetaData(
     }
 )
 
+# What a service's first key is called.
+FIRST_KEY = "default"
+
 application = Table(
     "application",
     metadata,
@@ -109,6 +115,8 @@ service = Table(
     Column("embedder", Text),
     # The model whose embeddings are compared; those of others wait, or are left over.
     Column("model", Text),
+    # Whether photographs are kept; where nothing is said it goes by the server's setting.
+    Column("save_images", Boolean),
     UniqueConstraint("application_id", "name_key"),
     CheckConstraint("type IN ('recognition', 'detection', 'verification')", name="type"),
     sqlite_autoincrement=True,
@@ -121,6 +129,11 @@ api_key = Table(
     Column("service_id", Id, ForeignKey("service.id", ondelete="CASCADE"), nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("name", Text, nullable=False, server_default=FIRST_KEY),
+    # Its last characters, by which people tell keys apart; not known of old ones.
+    Column("hint", Text),
+    Column("expires_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
     Index(None, "service_id"),
     sqlite_autoincrement=True,
 )
@@ -243,4 +256,63 @@ reembedding = Table(
     Column("queued_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     CheckConstraint("state IN ('running', 'done', 'cancelled', 'failed')", name="state"),
+)
+
+# How a service came, or comes, to be a copy of another: who is at work on it, and how far it is.
+copying = Table(
+    "copying",
+    metadata,
+    Column(
+        "target_id",
+        Id,
+        ForeignKey("service.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("source_id", Id, ForeignKey("service.id", ondelete="SET NULL")),
+    Column("state", String(16), nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failure", Text),
+    Column("worker", Text),
+    Column("heartbeat", UtcDateTime),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    CheckConstraint("state IN ('running', 'done', 'failed')", name="state"),
+)
+
+# The examples of the source that are still to be copied, and the copy's subject each goes to.
+uncopied = Table(
+    "uncopied",
+    metadata,
+    Column(
+        "target_id",
+        Id,
+        ForeignKey("copying.target_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("source_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject_id", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How often a service was called on a day, by what came of it and by how long it took.
+usage = Table(
+    "usage",
+    metadata,
+    Column(
+        "service_id",
+        Id,
+        ForeignKey("service.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("day", Date, primary_key=True),
+    Column("outcome", String(8), primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    CheckConstraint("outcome IN ('ok', 'client', 'server')", name="outcome"),
+    sqlite_with_rowid=False,
 )

@@ -6,11 +6,30 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from knownface.api.admin import invitations, me, session, users
+from knownface.api.admin import (
+    applications,
+    collection,
+    invitations,
+    keys,
+    me,
+    pictures,
+    services,
+    session,
+    system,
+    trying,
+    users,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
     users.router,
     me.router,
     invitations.router,
+    applications.router,
+    services.router,
+    keys.router,
+    system.router,
+    trying.router,
+    collection.router,
+    pictures.router,
 )

@@ -109,7 +109,6 @@ async def move_examples(turn: TurnDep, service: UsableCollection) -> Response:
     return answer({"moved": len(moved)})
 
 
-
 def _page(name: str, shown: list[Json], asked: Asked, total: int) -> Response:
     return answer({name: shown, "page": asked.page, "size": asked.size, "total": total})
 

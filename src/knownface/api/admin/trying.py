@@ -11,7 +11,12 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from knownface.api import openapi
-from knownface.api.admin.access import UsableCollection, UsableDetection, UsableVerification, WorkingTurn
+from knownface.api.admin.access import (
+    UsableCollection,
+    UsableDetection,
+    UsableVerification,
+    WorkingTurn,
+)
 from knownface.api.admin.collection_operations import ADDRESS, TAGS, tried
 from knownface.api.deps import OnePicture, TwoPictures
 from knownface.api.detection import detected
