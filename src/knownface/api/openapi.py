@@ -37,7 +37,7 @@ _VERSIONS: Final = {
 _SENDABLE: Final = "A picture: jpeg, png, gif, bmp, tiff, webp or ico; 5 MB at most by default."
 
 
-def query(name: str, schema: Document, description: str, required: bool = False) -> Document:
+def _query(name: str, schema: Document, description: str, required: bool = False) -> Document:
     return {
         "name": name,
         "in": "query",
@@ -47,62 +47,62 @@ def query(name: str, schema: Document, description: str, required: bool = False)
     }
 
 
-_LIMIT: Final = query(
+_LIMIT: Final = _query(
     "limit",
     {"type": "integer", "minimum": 0, "default": 0},
     "Look at this many faces at most, the largest first; 0 means all.",
 )
-_THRESHOLD: Final = query(
+_THRESHOLD: Final = _query(
     "det_prob_threshold",
     {"type": "number", "minimum": 0, "maximum": 1},
     "Least probability that a face is one; 0.8 by default. This is no threshold for a match.",
 )
-_PLUGINS: Final = query(
+_PLUGINS: Final = _query(
     "face_plugins",
     {"type": "string", "examples": ["age,gender,landmarks"]},
     "What to tell of each face: slugs of plugins with commas between; unknown ones are ignored.",
 )
-_STATUS: Final = query(
+_STATUS: Final = _query(
     "status",
     {"type": "boolean", "default": False},
     "Tell the time each plugin took and its version, and of each similarity the false match rate.",
 )
-_RATES: Final = query(
+_RATES: Final = _query(
     "status",
     {"type": "boolean", "default": False},
     "Tell of each similarity the false match rate.",
 )
-_COUNT: Final = query(
+_COUNT: Final = _query(
     "prediction_count",
     {"type": "integer", "minimum": 1, "default": 1},
     "Name this many subjects for each face at most, the most similar first.",
 )
-_DETECT: Final = query(
+_DETECT: Final = _query(
     "detect_faces",
     {"type": "boolean", "default": True},
     "False: take the whole picture as one face.",
 )
 _SEARCH_QUERY: Final = [
     _COUNT,
-    query(
+    _query(
         "similarity_threshold",
         {"type": "number", "minimum": 0, "maximum": 1},
         "Name only subjects at least this similar: no subject means unknown. It stands in the "
         "place of the service's own threshold; without either the most similar is always named.",
     ),
-    query(
+    _query(
         "max_fmr",
         {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "examples": [0.0001]},
         "The same as a false match rate: the similarity that this share of strangers reaches, by "
         "the table of the model. Not together with `similarity_threshold`.",
     ),
-    query(
+    _query(
         "image_id",
         {"type": "boolean", "default": False},
         "Tell of each subject the id of its most similar example.",
     ),
 ]
-_SUBJECT: Final = query("subject", {"type": "string"}, "The subject's name; all when absent.")
+_SUBJECT: Final = _query("subject", {"type": "string"}, "The subject's name; all when absent.")
 _PICTURE_QUERY: Final = [_LIMIT, _THRESHOLD, _PLUGINS, _STATUS]
 
 
@@ -127,7 +127,7 @@ def _pictures(*names: str) -> Document:
     }
 
 
-def json_body(model: type[BaseModel] | Document, example: object) -> Document:
+def _json(model: type[BaseModel] | Document, example: object) -> Document:
     schema = model if isinstance(model, dict) else _inlined(model)
     return {
         "required": True,
@@ -139,7 +139,7 @@ def _inlined(model: type[BaseModel]) -> Document:
     return model.model_json_schema()
 
 
-def operation(
+def _operation(
     answer: Any,
     example: object,
     *,
@@ -175,39 +175,39 @@ _PICTURE: Final = {
 _OF_SUBJECT: Final = {**_INVALID, 404: "No such service (10) or subject (42)."}
 _OF_EXAMPLE: Final = {**_INVALID, 404: "No such service (10) or example (44)."}
 
-CREATE_SUBJECT: Final = operation(
+CREATE_SUBJECT: Final = _operation(
     schemas.SubjectName,
     {"subject": "John"},
     status=201,
-    body=json_body(schemas.SubjectName, {"subject": "John"}),
+    body=_json(schemas.SubjectName, {"subject": "John"}),
     errors={400: "The name cannot be used (26), or the subject exists (43).", 404: _GUARDED[404]},
 )
-LIST_SUBJECTS: Final = operation(
+LIST_SUBJECTS: Final = _operation(
     schemas.SubjectNames, {"subjects": ["John", "Jane"]}, errors=_GUARDED
 )
-RENAME_SUBJECT: Final = operation(
+RENAME_SUBJECT: Final = _operation(
     schemas.Updated,
     {"updated": True},
-    body=json_body(schemas.SubjectName, {"subject": "Johnny"}),
+    body=_json(schemas.SubjectName, {"subject": "Johnny"}),
     errors=_OF_SUBJECT,
 )
-DELETE_SUBJECT: Final = operation(schemas.SubjectName, {"subject": "John"}, errors=_OF_SUBJECT)
-DELETE_SUBJECTS: Final = operation(schemas.Deleted, {"deleted": 2}, errors=_GUARDED)
+DELETE_SUBJECT: Final = _operation(schemas.SubjectName, {"subject": "John"}, errors=_OF_SUBJECT)
+DELETE_SUBJECTS: Final = _operation(schemas.Deleted, {"deleted": 2}, errors=_GUARDED)
 
 _EXAMPLE: Final = {"image_id": _ID, "subject": "John"}
-ADD_EXAMPLE: Final = operation(
+ADD_EXAMPLE: Final = _operation(
     schemas.Example,
     _EXAMPLE,
     status=201,
-    query=[query("subject", {"type": "string"}, "The subject's name.", required=True), _THRESHOLD],
+    query=[_query("subject", {"type": "string"}, "The subject's name.", required=True), _THRESHOLD],
     body=_pictures("file"),
     errors=_PICTURE,
 )
-ADD_EXAMPLES: Final = operation(
+ADD_EXAMPLES: Final = _operation(
     schemas.BatchResult,
     {"result": [_EXAMPLE, {"message": "No face is found in the given image", "code": 28}]},
     query=[
-        query(
+        _query(
             "subject", {"type": "string"}, "The subject of all pictures, unless parts name them."
         ),
         _THRESHOLD,
@@ -262,7 +262,7 @@ EXPORT: Final[Operation] = {
     "openapi_extra": {
         "parameters": [
             _SUBJECT,
-            query(
+            _query(
                 "embeddings",
                 {"type": "boolean", "default": False},
                 "Add embeddings.jsonl: one JSON object a line.",
@@ -270,7 +270,7 @@ EXPORT: Final[Operation] = {
         ]
     },
 }
-LIST_EXAMPLES: Final = operation(
+LIST_EXAMPLES: Final = _operation(
     schemas.ExamplePage,
     {
         "faces": [_EXAMPLE],
@@ -280,8 +280,8 @@ LIST_EXAMPLES: Final = operation(
         "total_elements": 1,
     },
     query=[
-        query("page", {"type": "integer", "minimum": 0, "default": 0}, "Number of the page."),
-        query(
+        _query("page", {"type": "integer", "minimum": 0, "default": 0}, "Number of the page."),
+        _query(
             "size",
             {"type": "integer", "minimum": 1, "maximum": 2000, "default": 20},
             "Examples on a page.",
@@ -290,39 +290,39 @@ LIST_EXAMPLES: Final = operation(
     ],
     errors=_GUARDED,
 )
-DELETE_EXAMPLES_OF: Final = operation(
+DELETE_EXAMPLES_OF: Final = _operation(
     schemas.Deleted, {"deleted": 3}, query=[_SUBJECT], errors=_GUARDED
 )
-DELETE_EXAMPLES: Final = operation(
+DELETE_EXAMPLES: Final = _operation(
     list[schemas.Example],
     [_EXAMPLE],
-    body=json_body({"type": "array", "items": {"type": "string", "format": "uuid"}}, [_ID]),
+    body=_json({"type": "array", "items": {"type": "string", "format": "uuid"}}, [_ID]),
     errors=_GUARDED,
 )
-DELETE_EXAMPLE: Final = operation(schemas.Example, _EXAMPLE, errors=_OF_EXAMPLE)
+DELETE_EXAMPLE: Final = _operation(schemas.Example, _EXAMPLE, errors=_OF_EXAMPLE)
 
-RECOGNIZE: Final = operation(
+RECOGNIZE: Final = _operation(
     schemas.Recognition,
     {"result": [{**_FACE, "subjects": [_MATCH]}], **_VERSIONS},
     query=[*_PICTURE_QUERY, *_SEARCH_QUERY, _DETECT],
     body=_pictures("file"),
     errors=_PICTURE,
 )
-VERIFY_EXAMPLE: Final = operation(
+VERIFY_EXAMPLE: Final = _operation(
     schemas.ExampleVerification,
     {"result": [{**_FACE, **_MATCH}], **_VERSIONS},
     query=_PICTURE_QUERY,
     body=_pictures("file"),
     errors={**_PICTURE, 404: _OF_EXAMPLE[404]},
 )
-DETECT: Final = operation(
+DETECT: Final = _operation(
     schemas.Detection,
     {"result": [_FACE], **_VERSIONS},
     query=_PICTURE_QUERY,
     body=_pictures("file"),
     errors=_PICTURE,
 )
-VERIFY: Final = operation(
+VERIFY: Final = _operation(
     schemas.Verification,
     {
         "result": [
@@ -339,25 +339,25 @@ VERIFY: Final = operation(
 )
 
 _VERIFIED: Final = {"result": [{"embedding": _VECTOR, "similarity": 0.55988}]}
-RECOGNIZE_EMBEDDINGS: Final = operation(
+RECOGNIZE_EMBEDDINGS: Final = _operation(
     schemas.RecognizedEmbeddings,
     {"result": [{"embedding": _VECTOR, "similarities": [_MATCH]}]},
     query=[*_SEARCH_QUERY, _RATES],
-    body=json_body(schemas.Embeddings, {"embeddings": [_VECTOR]}),
+    body=_json(schemas.Embeddings, {"embeddings": [_VECTOR]}),
     errors=_GUARDED,
 )
-VERIFY_EMBEDDINGS_WITH_EXAMPLE: Final = operation(
+VERIFY_EMBEDDINGS_WITH_EXAMPLE: Final = _operation(
     schemas.VerifiedEmbeddings,
     _VERIFIED,
     query=[_RATES],
-    body=json_body(schemas.Embeddings, {"embeddings": [_VECTOR]}),
+    body=_json(schemas.Embeddings, {"embeddings": [_VECTOR]}),
     errors=_OF_EXAMPLE,
 )
-VERIFY_EMBEDDINGS: Final = operation(
+VERIFY_EMBEDDINGS: Final = _operation(
     schemas.VerifiedEmbeddings,
     _VERIFIED,
     query=[_RATES],
-    body=json_body(schemas.SourceAndTargets, {"source": _VECTOR, "targets": [_VECTOR]}),
+    body=_json(schemas.SourceAndTargets, {"source": _VECTOR, "targets": [_VECTOR]}),
     errors=_GUARDED,
 )
 
@@ -382,7 +382,7 @@ STATIC: Final[Operation] = {
     }
 }
 
-HEALTH: Final = operation(schemas.Health, {"status": "ok", "version": "0.1.0"})
+HEALTH: Final = _operation(schemas.Health, {"status": "ok", "version": "0.1.0"})
 _CHECKS: Final = {"accepting": "ok", "database": "ok", "models": "ok", "inference": "ok"}
 READY: Final[Operation] = {
     "responses": {
@@ -396,10 +396,10 @@ READY: Final[Operation] = {
 METRICS: Final[Operation] = {
     "responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 }
-CONFIG: Final = operation(
+CONFIG: Final = _operation(
     schemas.Config, {"clientMaxFileSize": 5 << 20, "clientMaxBodySize": 10 << 20}
 )
-CONSISTENCE: Final = operation(
+CONSISTENCE: Final = _operation(
     schemas.Consistence,
     {
         "demoFaceCollectionIsInconsistent": False,

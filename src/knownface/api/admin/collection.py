@@ -139,7 +139,3 @@ def _text(fields: dict[str, object], name: str) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"Field {name} should be a string")
     return value
-
-
-def answer(document: Json, status: int = 200) -> Response:
-    return jsonanswer(document, status, NO_STORE)

@@ -9,10 +9,11 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from knownface.api import openapi, schemas
-from knownface.api.openapi import Operation, operation
+from knownface.api.admin.describing import PAGING, PREFIX, in_query, operation
+from knownface.api.openapi import Operation
 from knownface.api.schemas import Schema
 
-ADDRESS: Final = "/admin/api/services/{service_id}"
+ADDRESS: Final = f"{PREFIX}/services/{{service_id}}"
 TAGS: Final[list[str | Enum]] = ["Admin: faces"]
 
 _ID: Final = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
@@ -70,45 +71,36 @@ class Moved(Schema):
 
 
 _REFUSED: Final = {
-    401: "Nobody is signed in.",
-    403: "He may not do this, or the CSRF token is missing.",
-    404: "There is no such service of this type, or he may not see it (10).",
+    401: "Nobody is signed in, or the access token is not valid.",
+    403: "The role does not allow this (1), or the header `X-CSRF-Token` is missing.",
+    404: "There is no such service of this type, or it is not to be seen (10).",
 }
-_INVALID: Final = {400: "The request cannot be used (26, 5).", **_REFUSED}
-_PAGE: Final = [
-    openapi.query("page", {"type": "integer", "minimum": 0, "default": 0}, "Number of the page."),
-    openapi.query(
-        "size",
-        {"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
-        "How many are on a page.",
-    ),
-]
 _SOME: Final = {"page": 0, "size": 50, "total": 1}
 
 SUBJECTS: Final = operation(
     SubjectItems,
     {"subjects": [{"subject": "John", "examples": 3, "picture": _PICTURE}], **_SOME},
     query=[
-        openapi.query(
+        in_query(
             "search", {"type": "string"}, "Part of a name; letter case and accents do not matter."
         ),
-        *_PAGE,
+        *PAGING,
     ],
-    errors=_REFUSED,
 )
 CREATE_SUBJECT: Final = operation(
     schemas.SubjectName,
     {"subject": "John"},
     status=201,
-    body=openapi.json_body(schemas.SubjectName, {"subject": "John"}),
-    errors={**_INVALID, 400: "The name cannot be used (26), or the subject exists (43)."},
+    body=schemas.SubjectName,
+    body_example={"subject": "John"},
+    errors={400: "The name cannot be used (26), or the subject exists (43)."},
 )
 RENAME_SUBJECT: Final = operation(
     Renamed,
     {"updated": True, "merged": False},
-    body=openapi.json_body(NewName, {"subject": "Johnny", "merge": False}),
+    body=NewName,
+    body_example={"subject": "Johnny", "merge": False},
     errors={
-        **_INVALID,
         404: "No such service (10) or subject (42).",
         409: "Another subject has this name, and `merge` is not true (43).",
     },
@@ -116,7 +108,7 @@ RENAME_SUBJECT: Final = operation(
 DELETE_SUBJECT: Final = operation(
     schemas.SubjectName,
     {"subject": "John"},
-    errors={**_INVALID, 404: "No such service (10) or subject (42)."},
+    errors={404: "No such service (10) or subject (42)."},
 )
 EXAMPLES: Final = operation(
     ExampleItems,
@@ -132,22 +124,21 @@ EXAMPLES: Final = operation(
         **_SOME,
     },
     query=[
-        openapi.query("subject", {"type": "string"}, "The subject's name; all when absent."),
-        *_PAGE,
+        in_query("subject", {"type": "string"}, "The subject's name; all when absent."),
+        *PAGING,
     ],
-    errors=_REFUSED,
 )
 DELETE_EXAMPLES: Final = operation(
     schemas.Deleted,
     {"deleted": 1},
-    body=openapi.json_body(ImageIds, {"image_ids": [_ID]}),
-    errors=_INVALID,
+    body=ImageIds,
+    body_example={"image_ids": [_ID]},
 )
 MOVE_EXAMPLES: Final = operation(
     Moved,
     {"moved": 1},
-    body=openapi.json_body(Move, {"image_ids": [_ID], "subject": "Jane"}),
-    errors=_INVALID,
+    body=Move,
+    body_example={"image_ids": [_ID], "subject": "Jane"},
 )
 PICTURE: Final[Operation] = {
     "responses": {
@@ -164,7 +155,7 @@ PICTURE: Final[Operation] = {
     },
     "openapi_extra": {
         "parameters": [
-            openapi.query(
+            in_query(
                 "size",
                 {"type": "integer", "minimum": 16, "maximum": 2048},
                 "Of the longer side, in pixels; it is never enlarged. Absent: as it was sent.",
