@@ -22,12 +22,20 @@ let faces = [];
 let running = null;
 
 const best = (face) => face.subjects?.[0];
-const named = (face) => best(face)?.subject ?? text("try.unknown");
+
+/** Who it is as far as is known, with a question mark where many strangers are as like. */
+function named(face) {
+  const match = best(face);
+  if (!match) return text("try.unknown");
+  const sure = certainty(match);
+  const doubtful = sure === "unsure" || sure === "unlikely";
+  return doubtful ? text("try.doubtful", { name: match.subject }) : match.subject;
+}
 
 function caption(face, i) {
   if (!recognizing) return faces.length > 1 ? String(i + 1) : percent(face.box.probability);
   const match = best(face);
-  return match ? `${match.subject} ${percent(match.similarity)}` : text("try.unknown");
+  return match ? `${named(face)} ${percent(match.similarity)}` : named(face);
 }
 
 // What is said of one face

@@ -6,7 +6,8 @@ import { VirtualList } from "./virtual.js";
 
 const AT_ONCE = 3;
 const TRIES = 6;
-const ROW = 44;
+const ROW = 56;
+const LINGER = 6000; // milliseconds
 const REST = 120; // milliseconds between two looks at thousands of files
 
 /** Send a picture; resolves to {status, message, code, wait}, status 0 where nobody answered. */
@@ -80,7 +81,11 @@ export class Uploads {
     }
     this.running--;
     this.show();
-    if (!this.running) this.tell(true);
+    if (this.running) return;
+    this.tell(true);
+    // Nothing is left to read: it goes out of the way by itself.
+    const flawless = () => !this.running && this.files.every((one) => one.state === "done");
+    setTimeout(() => flawless() && (this.root.hidden = true), LINGER);
   }
 
   async upload(one) {

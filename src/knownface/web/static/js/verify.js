@@ -19,12 +19,14 @@ const bridge = document.getElementById("bridge");
 const source = new Stage(document.getElementById("source"));
 const target = new Stage(document.getElementById("target"));
 
+const LABEL = 26; // pixels over a box, where its label is
+
 let found = null; // {face, matches}
 let running = null;
 
 const word = (match) => text(`try.verdict.${certainty(match) ?? "none"}`);
 
-function middle(stage, box, towards) {
+function edge(stage, box, towards) {
   const frame = bridge.getBoundingClientRect();
   const at = stage.overlay.getBoundingClientRect();
   const [x, y] = [at.left - frame.left, at.top - frame.top];
@@ -32,7 +34,7 @@ function middle(stage, box, towards) {
   const across = [x + ((box.x_min + box.x_max) / 2) * scale, y + ((box.y_min + box.y_max) / 2) * scale];
   // From edge to edge, so that no line runs over a face.
   const edges = { right: [x + box.x_max * scale, across[1]], left: [x + box.x_min * scale, across[1]],
-    down: [across[0], y + box.y_max * scale], up: [across[0], y + box.y_min * scale] };
+    down: [across[0], y + box.y_max * scale], up: [across[0], y + box.y_min * scale - LABEL] };
   return edges[towards];
 }
 
@@ -43,28 +45,34 @@ function join(chosen = -1) {
   const { width, height } = bridge.getBoundingClientRect();
   bridge.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const beside = target.root.getBoundingClientRect().left > source.root.getBoundingClientRect().left + 10;
-  const [from, to] = beside ? ["right", "left"] : ["down", "up"];
-  const [x1, y1] = middle(source, found.face.box, from);
-  const plates = [];
+  const alone = found.matches.length === 1;
+  const [x1, y1] = edge(source, found.face.box, beside ? "right" : "down");
   found.matches.forEach((match, i) => {
-    const [x2, y2] = middle(target, match.box, to);
+    // To one face the line is short; among several it comes from above, and crosses none of them.
+    const [x2, y2] = edge(target, match.box, beside && alone ? "left" : "up");
     const tone = certainty(match) ?? "plain";
     const kind = `join tone-${tone}${i === chosen ? " chosen" : ""}`;
-    const bend = beside ? `C ${(x1 + x2) / 2} ${y1}, ${(x1 + x2) / 2} ${y2},` : `C ${x1} ${(y1 + y2) / 2}, ${x2} ${(y1 + y2) / 2},`;
-    bridge.append(svg("path", { class: kind, d: `M ${x1} ${y1} ${bend} ${x2} ${y2}`, "stroke-width": 1.5 + 3 * match.similarity }));
-    const words = svg("text", { x: (x1 + x2) / 2, y: (y1 + y2) / 2 + 5, "text-anchor": "middle" });
-    words.textContent = percent(match.similarity);
-    plates.push([words, tone, (x1 + x2) / 2, (y1 + y2) / 2]);
+    const half = (x1 + x2) / 2;
+    const above = Math.max(4, Math.min(y1, y2) - 28 - 14 * i);
+    let bend = `${x1} ${(y1 + y2) / 2}, ${x2} ${(y1 + y2) / 2}`;
+    if (beside) bend = alone ? `${half} ${y1}, ${half} ${y2}` : `${half} ${above}, ${x2} ${above}`;
+    const line = { class: kind, d: `M ${x1} ${y1} C ${bend}, ${x2} ${y2}`, "stroke-width": 1.5 + 3 * match.similarity };
+    bridge.append(svg("path", line));
+    if (alone) bridge.append(...plate(match, tone, half, (y1 + y2) / 2));
   });
-  for (const [words, tone, x, y] of plates) {
-    bridge.append(svg("rect", { class: `join-plate tone-${tone}`, x: x - 34, y: y - 12, width: 68, height: 24, rx: 12 }), words);
-  }
+}
+
+/** The similarity in the middle of a line. */
+function plate(match, tone, x, y) {
+  const words = svg("text", { x, y: y + 5, "text-anchor": "middle" });
+  words.textContent = percent(match.similarity);
+  return [svg("rect", { class: `join-plate tone-${tone}`, x: x - 34, y: y - 12, width: 68, height: 24, rx: 12 }), words];
 }
 
 function draw(chosen = -1) {
   source.draw((drawing, scale) => drawFaces(drawing, scale, found ? [found.face] : [], () => ""));
   target.draw((drawing, scale) => {
-    const caption = (_, i) => (found.matches.length > 1 ? String(i + 1) : "");
+    const caption = (match, i) => (found.matches.length > 1 ? `${i + 1} · ${percent(match.similarity)}` : "");
     drawFaces(drawing, scale, found?.matches ?? [], caption, chosen);
   });
   join(chosen);
