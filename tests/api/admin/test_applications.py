@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from api.admin.callers import Browser, new_user, owner, signed_in
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from api.admin.callers import Browser, new_user, owner, signed_in
 from api.calls import failed
 from knownface.app import App
 from knownface.people import Role, User

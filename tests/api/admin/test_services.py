@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api.admin.callers import Browser, new_user, owner, signed_in
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import tiny_models
+from api.admin.callers import Browser, new_user, owner, signed_in
 from api.calls import RECOGNITION, Caller, failed
 from knownface.app import App
 from knownface.keeping import kept_indexes

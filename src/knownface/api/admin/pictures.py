@@ -6,10 +6,10 @@ name each photograph by an address that says which one it is and until when it m
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,7 +33,9 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 
-router: Final = APIRouter(prefix="/admin/pictures", tags=["Admin: faces"])
+Signed = Annotated[str, Path(alias="signed", description="From a list of the collection.")]
+
+router: Final = APIRouter(prefix="/admin/pictures", tags=operations.TAGS)
 
 
 def address(turn: Turn, service_id: int, image_id: UUID) -> str:
@@ -41,15 +43,19 @@ def address(turn: Turn, service_id: int, image_id: UUID) -> str:
 
     It stays the same for five of them, so that a browser finds in its cache what it has fetched.
     """
-    token = turn.app.signer.sign(_KIND, [service_id, image_id.hex], SECONDS)
     prefix: str = turn.request.scope.get("root_path", "")
-    return f"{prefix}/admin/pictures/{token}"
+    return f"{prefix}/admin/pictures/{signed(turn.app, service_id, image_id)}"
+
+
+def signed(app: App, service_id: int, image_id: UUID) -> str:
+    """Return the part of an address that says which photograph it is of, and until when."""
+    return app.signer.sign(_KIND, [service_id, image_id.hex], SECONDS)
 
 
 @router.get("/{signed}", **operations.PICTURE)
-async def picture(turn: TurnDep, signed: str) -> Response:
+async def picture(turn: TurnDep, token: Signed) -> Response:
     """Download a photograph as it was sent, or with `size` a JPEG that is no longer or higher."""
-    service_id, image_id = _meant(turn.app, signed)
+    service_id, image_id = _meant(turn.app, token)
     wanted = turn.query.integer("size", 0, least=0)
     size = min(max(wanted, _SMALLEST), _LARGEST) if wanted else 0
     # An example's bytes never change, so that its id is as good as their hash.
@@ -68,8 +74,8 @@ async def picture(turn: TurnDep, signed: str) -> Response:
     return await turn.use(work)
 
 
-def _meant(app: App, signed: str) -> tuple[int, UUID]:
-    match app.signer.read(_KIND, signed):
+def _meant(app: App, token: str) -> tuple[int, UUID]:
+    match app.signer.read(_KIND, token):
         case [int(service_id), str(image_id)]:
             return service_id, UUID(image_id)
     raise _over()
