@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser.photographs import drop, group, nobody, portrait
 from playwright.sync_api import Page, expect
 
+from browser.photographs import drop, group, nobody, portrait
 from browsing import PHONE, Site, Visits, accessible, fits
 
 pytestmark = pytest.mark.browser

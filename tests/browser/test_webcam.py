@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.photographs import portrait
 from PIL import Image as Pillow
 from playwright.sync_api import Browser, expect
 
+from browser.photographs import portrait
 from browsing import Site, Visits, accessible, running_browser
 
 pytestmark = pytest.mark.browser
