@@ -16,7 +16,13 @@ pytestmark = pytest.mark.browser
 
 MANY = 100_000
 UNDO_SECONDS = 9_000  # milliseconds, a little more than one has to take a deletion back
-_NOW = "'2026-11-22 00:00:00'"
+_MANY_SUBJECTS = """
+INSERT INTO subject (service_id, name, name_key, sorting, created_at)
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :many - 1)
+SELECT :service, printf('Person %06d', i), CAST(i AS BLOB), printf('person %06d', i),
+       '2026-11-22 00:00:00'
+FROM n
+"""
 
 
 def enrolled(person: Person, **names: tuple[str, ...]) -> int:
@@ -289,13 +295,7 @@ def test_a_hundred_thousand_subjects_need_no_more_of_the_page_than_a_few(
 def _fill(database: Path, service: int) -> None:
     """Write as many subjects as a large company has people, in one go."""
     with sqlite3.connect(database, timeout=60) as connection:
-        connection.execute(
-            "INSERT INTO subject (service_id, name, name_key, sorting, created_at)"
-            f" WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY - 1})"
-            f" SELECT ?, printf('Person %06d', i), CAST(i AS BLOB), printf('person %06d', i), {_NOW}"
-            " FROM n",
-            [service],
-        )
+        connection.execute(_MANY_SUBJECTS, {"service": service, "many": MANY})
     connection.close()
 
 

@@ -137,7 +137,8 @@ def test_a_picture_is_pasted(visit: Visits, site: Site) -> None:
     page.evaluate(
         """async (bytes) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(bytes)], "copied.jpg", {type: "image/jpeg"}));
+            const file = new File([new Uint8Array(bytes)], "copied.jpg", {type: "image/jpeg"});
+            transfer.items.add(file);
             document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: transfer}));
         }""",
         list(portrait("person_b_1").read_bytes()),
