@@ -99,11 +99,11 @@ def test_every_command_has_help(run: Run, path: tuple[str, ...]) -> None:
     assert len(text.splitlines()[2].strip()) > 20
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in commands() if path not in {("service",), ("models",), ("evaluate",)}],
-    ids=" ".join,
-)
+GROUPS = {path[:-1] for path in commands()}
+OF_DATA = [path for path in commands() if path not in GROUPS]
+
+
+@pytest.mark.parametrize("path", OF_DATA, ids=" ".join)
 def test_every_command_takes_the_data_folder(run: Run, path: tuple[str, ...]) -> None:
     assert "--data FOLDER" in run(*path, "--help").stdout
 
@@ -154,7 +154,10 @@ def test_the_list_of_services_holds_no_key(run: Run, app: App) -> None:
     listed = printed(run("service", "list", "--json"))
     assert {one["type"] for one in listed} == {"recognition", "detection", "verification"}
     assert {tuple(one) for one in listed} == {
-        ("application", "name", "type", "similarity_threshold", "max_fmr", "embedder")
+        (
+            *("application", "name", "type", "similarity_threshold", "max_fmr"),
+            *("embedder", "save_images"),
+        )
     }
     text = run("service", "list").stdout
     assert "verification" in text

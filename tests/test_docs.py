@@ -13,18 +13,16 @@ import pytest
 
 from knownface import errors
 from knownface.cli import main
-from knownface.errors import ApplicationNotFound, KnownfaceError, NameTaken
+from knownface.errors import KnownfaceError
 from knownface.settings import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
-# These come from commands that keep applications and services, never over HTTP.
-OF_COMMANDS = {NameTaken, ApplicationNotFound}
 CLASSES = [
     kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, KnownfaceError) and kind not in OF_COMMANDS
+    if isinstance(kind, type) and issubclass(kind, KnownfaceError)
 ]
 PATHS = [
     path

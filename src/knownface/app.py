@@ -23,18 +23,18 @@ from knownface.administration import Administration
 from knownface.collection import Collections
 from knownface.copying import Copier
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
-from knownface.identity import Identity, Invitations, Users
+from knownface.identity import Desk
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
-from knownface.mail import Mailer
+from knownface.provisioning import Provision, provide
+from knownface.provisioning import check as check_provision
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
-from knownface.signing import Signer, signing_secret
 from knownface.status import Status
 from knownface.store import Store
-from knownface.types import Service
+from knownface.types import Service, ServiceType
 from knownface.usage import FLUSH_SECONDS, UsageCounter
 from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
@@ -82,17 +82,12 @@ class App:
         self.decoder = Decoder(ImageLimits(settings.max_file_size, settings.max_image_pixels))
         self.usage = UsageCounter(store)
         self.accounts = Accounts(store, on_use=self.usage.key_used)
-        self.signer = Signer(signing_secret(store))
-        self.mailer = Mailer(settings.smtp_url, settings.mail_from)
-        self.identity = Identity(
-            store,
-            self.signer,
-            self.mailer,
-            registration=settings.registration,
-            public_url=settings.public_url,
-        )
-        self.users = Users(store)
-        self.invitations = Invitations(store, self.mailer, settings.registration)
+        self.desk = open_desk(store, settings)
+        self.signer = self.desk.signer
+        self.identity = self.desk.identity
+        self.users = self.desk.users
+        self.tokens = self.desk.tokens
+        self.invitations = self.desk.invitations
         self.collections = Collections(
             store,
             pipeline.embedder,
@@ -182,6 +177,10 @@ class App:
         if reason := embedder_refusal(self.store, self.pipeline.embedder.name, self.settings):
             raise ConfigurationError(reason)
 
+    def provide(self) -> None:
+        """Make the owner, application and services that the settings want from the start on."""
+        provide(self.store, self.accounts, self.users, provision_of(self.settings))
+
     def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
         """Work on one service's change of embedder alone, with all there is: no server runs.
 
@@ -231,7 +230,7 @@ class App:
             self.copier.stop()
             self.keeper.stop()
             self.counting.stop()
-            self.mailer.close()
+            self.desk.close()
             self.scheduler.close(drain=True)
             for network in self.pipeline.networks.values():
                 network.unload()
@@ -373,6 +372,33 @@ def _check_people(settings: Settings) -> None:
         if getattr(settings, name) and missing:
             named = " and ".join(f"KNOWNFACE_{other.upper()}" for other in missing)
             raise ConfigurationError(f"KNOWNFACE_{name.upper()} is set: set {named}, too.")
+    check_provision(provision_of(settings))
+
+
+def provision_of(settings: Settings) -> Provision:
+    """Return what the settings want to be there from the first start on."""
+    keys = {
+        ServiceType.RECOGNITION: settings.bootstrap_recognition_key,
+        ServiceType.DETECTION: settings.bootstrap_detection_key,
+        ServiceType.VERIFICATION: settings.bootstrap_verification_key,
+    }
+    return Provision(
+        settings.bootstrap_application,
+        settings.bootstrap_owner_email,
+        settings.bootstrap_owner_password,
+        {kind: key for kind, key in keys.items() if key},
+    )
+
+
+def open_desk(store: Store, settings: Settings) -> Desk:
+    """Open what deals with people, as the settings want it."""
+    return Desk(
+        store,
+        registration=settings.registration,
+        public_url=settings.public_url,
+        smtp_url=settings.smtp_url,
+        mail_from=settings.mail_from,
+    )
 
 
 def embedder_refusal(store: Store, usual: str, settings: Settings) -> str | None:

@@ -213,14 +213,14 @@ def test_requests_over_the_limit_are_refused_at_once_but_never_health(settings: 
     with build(settings.model_copy(update={"max_requests": 1})) as app:
         server = create_server(app)
 
-        @server.get("/test/wait")
+        @server.get("/api/v1/test/wait")
         async def wait() -> str:
             entered.set()
             await leave.wait()
             return "done"
 
         with TestClient(server) as client, ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(client.get, "/test/wait")
+            waiting = pool.submit(client.get, "/api/v1/test/wait")
             assert entered.wait(10)
             refused = client.get("/api/v1/config", headers={"origin": "null"})
             assert failed(refused) == (503, 0)
@@ -228,6 +228,7 @@ def test_requests_over_the_limit_are_refused_at_once_but_never_health(settings: 
             assert refused.headers["access-control-allow-origin"] == "*"
             for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/healthz/"):
                 assert client.get(path).status_code == 200
+            assert client.get("/admin/api/session").status_code == 200, "people have their own"
             assert client.options("/api/v1/config").status_code == 204
             assert client.portal
             client.portal.call(leave.set)

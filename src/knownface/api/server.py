@@ -86,6 +86,7 @@ def create_server(app: App) -> FastAPI:
     server.state.metrics = metrics
     server.state.pool = Pool(THREADS_PER_SLOT * (settings.slots or cores()))
     server.state.desk = Pool(DESK_THREADS)
+    server.state.provider = admin.provider(app)
     for module in (recognition, subjects, batch, faces, detection, verification, health, docs):
         server.include_router(module.router)
     server.include_router(faces.static)

@@ -22,6 +22,7 @@ from knownface.cli.reembed import reembed
 from knownface.cli.run import OneLineErrors
 from knownface.cli.serve import serve
 from knownface.cli.service import service
+from knownface.cli.user import user
 
 __all__ = ["main"]
 
@@ -70,6 +71,7 @@ COMMANDS: Final = (
     serve,
     application,
     service,
+    user,
     models,
     reembed,
     import_,

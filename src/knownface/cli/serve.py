@@ -71,6 +71,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     app = build(settings)
     try:
         app.refuse_another_embedder()
+        app.provide()  # before anybody can sign up
         # Reading and warming the models leaves the interpreter free to import the HTTP server.
         threading.Thread(target=import_module, args=(HTTP_SERVER,), daemon=True).start()
         with output.progress() as progress:

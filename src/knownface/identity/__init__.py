@@ -6,8 +6,20 @@ who may do everything that is possible at all.
 
 from __future__ import annotations
 
+from knownface.identity.desk import Desk
 from knownface.identity.entrance import External, Identity, Place, SignedIn, SignUp
 from knownface.identity.invitations import Invitations
+from knownface.identity.tokens import Tokens
 from knownface.identity.users import Users
 
-__all__ = ["External", "Identity", "Invitations", "Place", "SignUp", "SignedIn", "Users"]
+__all__ = [
+    "Desk",
+    "External",
+    "Identity",
+    "Invitations",
+    "Place",
+    "SignUp",
+    "SignedIn",
+    "Tokens",
+    "Users",
+]

@@ -1,4 +1,4 @@
-"""The entrance: signing up and in, sessions, access tokens, and passwords."""
+"""The entrance: signing up and in, sessions and passwords."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from knownface.errors import (
     EmailTaken,
     Forbidden,
-    InvalidRequest,
     LinkExpired,
     NotFound,
     NotPossible,
@@ -20,7 +19,7 @@ from knownface.identity.invitations import usable_invitation, use_up
 from knownface.identity.links import MAILED_RESET_LASTS, RESET, new_link
 from knownface.identity.passwords import (
     LONGEST_NAME,
-    TOKEN_PREFIX,
+    NOTED_AFTER,
     digest,
     fits,
     hashed,
@@ -31,7 +30,7 @@ from knownface.identity.passwords import (
     usable_password,
 )
 from knownface.identity.throttle import LONGEST_QUIET, MAIL, Throttle
-from knownface.people import AccessToken, Actor, Invitation, Role, Session, User
+from knownface.people import Actor, Invitation, Role, Session, User
 from knownface.store.people import Newcomer
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 SESSION_LASTS: Final = timedelta(days=14)  # since it was last used
 _SESSION: Final = "session"
-_TOKEN: Final = "access token"  # noqa: S105 - the kind of a digest, no token
-_NOTED_AFTER: Final = timedelta(minutes=5)  # what is in use is noted no more often
 _LONGEST_AGENT: Final = 300
 
 
@@ -75,6 +72,14 @@ class External:
     email_verified: bool
     first_name: str
     last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaysIn:
+    """How somebody may sign in: with a password, by the word of a provider."""
+
+    password: bool
+    oidc: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,19 @@ class Identity:
                 raise NotPossible("Another user of this server signs in with that account.")
             tx.set_oidc(actor.user.id, external.issuer, external.subject)
 
+    def disconnect(self, actor: Actor) -> None:
+        """Let no provider's word be enough any more (NotPossible without a password)."""
+        with self._store.begin() as tx:
+            if tx.password_hash(actor.user.id) is None:
+                raise NotPossible("Choose a password first: there would be no way to sign in.")
+            tx.set_oidc(actor.user.id, None, None)
+
+    def ways_in(self, actor: Actor) -> WaysIn:
+        """Return how the actor may sign in."""
+        with self._store.snapshot() as tx:
+            password = tx.password_hash(actor.user.id) is not None
+            return WaysIn(password, tx.has_oidc(actor.user.id))
+
     def actor_by_cookie(self, cookie: str, address: str) -> Actor | None:
         """Return who sent a cookie; None when it is not, or no longer, valid."""
         secret = self._signer.open(_SESSION, cookie)
@@ -177,25 +195,10 @@ class Identity:
             if session is None:
                 return None
             user = tx.user(session.user_id)
-        if datetime.now(UTC) - session.last_seen_at > _NOTED_AFTER:
+        if datetime.now(UTC) - session.last_seen_at > NOTED_AFTER:
             with self._store.begin() as tx:
                 tx.prolong_session(session.id, address, SESSION_LASTS)
         return Actor(user, session=session.id)
-
-    def actor_by_token(self, token: str) -> Actor | None:
-        """Return as whom a program acts; None when its token is not, or no longer, valid."""
-        if not token.startswith(TOKEN_PREFIX):
-            return None
-        with self._store.snapshot() as tx:
-            found = tx.token_by_digest(digest(_TOKEN, token))
-            if found is None:
-                return None
-            user = tx.user(found.user_id)
-        used = found.last_used_at
-        if used is None or datetime.now(UTC) - used > _NOTED_AFTER:
-            with self._store.begin() as tx:
-                tx.note_token_use(found.id)
-        return Actor(user, token=found.id)
 
     def csrf_token(self, cookie: str) -> str:
         """Return what a page has to send besides its cookie when it changes anything."""
@@ -282,35 +285,6 @@ class Identity:
             tx.end_sessions(user.id)
             attempt.succeeded(tx)
             self._throttle.pardon(tx, user.email)
-
-    # Access tokens
-
-    def tokens(self, actor: Actor) -> list[AccessToken]:
-        """Return the actor's access tokens, oldest first."""
-        with self._store.snapshot() as tx:
-            return tx.tokens(actor.user.id)
-
-    def add_token(
-        self, actor: Actor, name: str, expires_at: datetime | None
-    ) -> tuple[AccessToken, str]:
-        """Make an access token, and return it with its text, which nobody can read again.
-
-        Forbidden for a program, whose token could otherwise outlive its time; InvalidRequest.
-        """
-        if actor.token is not None:
-            raise Forbidden("An access token makes no others: sign in.")
-        name = usable_name(name, "name")
-        if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise InvalidRequest("expires_at should be in the future")
-        token = TOKEN_PREFIX + new_secret()
-        with self._store.begin() as tx:
-            return tx.add_token(actor.user.id, digest(_TOKEN, token), name, expires_at), token
-
-    def remove_token(self, actor: Actor, token_id: int) -> None:
-        """Take one of the actor's access tokens back (NotFound)."""
-        with self._store.begin() as tx:
-            if not tx.remove_token(actor.user.id, token_id):
-                raise NotFound("There is no such access token.")
 
     def _known(self, email: str) -> tuple[User | None, str | None]:
         with self._store.snapshot() as tx:

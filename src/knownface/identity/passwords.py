@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from datetime import timedelta
 from functools import cache
 from typing import Final
 
@@ -16,6 +17,8 @@ from knownface.errors import InvalidRequest, UnusableEmail
 SHORTEST: Final = 8
 LONGEST: Final = 255
 LONGEST_NAME: Final = 50
+# What lets somebody in is noted as used no more often than this: a look needs no write.
+NOTED_AFTER: Final = timedelta(minutes=5)
 # Tells whoever finds a token where it belongs.
 TOKEN_PREFIX: Final = "kft_"  # noqa: S105 - what tokens begin with, none of them
 

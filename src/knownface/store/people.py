@@ -86,6 +86,13 @@ class People(Credentials):
         ).scalar_one_or_none()
         return found
 
+    def has_oidc(self, user_id: int) -> bool:
+        """Tell whether a provider's word is enough for somebody to sign in."""
+        found = self.connection.execute(
+            select(person.c.id).where(person.c.id == user_id, person.c.oidc_subject.is_not(None))
+        )
+        return found.first() is not None
+
     def set_password_hash(self, user_id: int, password_hash: str) -> None:
         """UserNotFound."""
         self._change(user_id, password_hash=password_hash)
@@ -95,8 +102,8 @@ class People(Credentials):
         names = {"first_name": normalized(first_name), "last_name": normalized(last_name)}
         self._change(user_id, **names)
 
-    def set_oidc(self, user_id: int, issuer: str, subject: str) -> None:
-        """Let somebody sign in by what a provider of OpenID Connect says. UserNotFound."""
+    def set_oidc(self, user_id: int, issuer: str | None, subject: str | None) -> None:
+        """Let a provider's word be enough for somebody to sign in, or not. UserNotFound."""
         self._change(user_id, oidc_issuer=issuer, oidc_subject=subject)
 
     def set_role(self, user_id: int, role: Role) -> None:
@@ -209,7 +216,7 @@ class People(Credentials):
         )
         return removed.rowcount > 0
 
-    def _change(self, user_id: int, **values: str) -> None:
+    def _change(self, user_id: int, **values: str | None) -> None:
         changed = self.connection.execute(
             update(person).where(person.c.id == user_id).values(values)
         )

@@ -12,6 +12,7 @@ from knownface.api.admin import (
     invitations,
     keys,
     me,
+    oidc,
     pictures,
     services,
     session,
@@ -19,6 +20,9 @@ from knownface.api.admin import (
     trying,
     users,
 )
+from knownface.api.admin.oidc import provider
+
+__all__ = ["ROUTERS", "provider"]
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
@@ -29,6 +33,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     services.router,
     keys.router,
     system.router,
+    oidc.router,
     trying.router,
     collection.router,
     pictures.router,

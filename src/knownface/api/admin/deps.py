@@ -89,7 +89,7 @@ async def visitor(turn: TurnDep) -> Actor | None:
     request, identity = turn.request, turn.app.identity
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return await turn.use(lambda: identity.actor_by_token(token.strip()))
+        return await turn.use(lambda: turn.app.tokens.actor(token.strip()))
     cookie = request.cookies.get(COOKIE)
     if not cookie:
         return None

@@ -34,10 +34,12 @@ _NEW_TOKEN: Final = {"name": "backup", "expires_at": "2027-11-22T12:00:00Z"}
 _NAMES: Final = {"first_name": "Jane", "last_name": "Doe"}
 
 
-@router.get("", **operation(schemas.User, USER))
-async def tell_me(actor: ActorDep) -> Response:
-    """Tell who one is."""
-    return answer(wire.user(actor.user))
+@router.get("", **operation(schemas.Me, {**USER, "has_password": True, "connected": False}))
+async def tell_me(turn: TurnDep, actor: ActorDep) -> Response:
+    """Tell who one is, and how one may sign in."""
+    ways = await turn.use(lambda: turn.app.identity.ways_in(actor))
+    document = {"has_password": ways.password, "connected": ways.oidc}
+    return answer({**wire.user(actor.user), **document})
 
 
 @router.put("", **operation(schemas.User, USER, body=schemas.Names, body_example=_NAMES))
@@ -93,7 +95,7 @@ async def end_session(turn: TurnDep, actor: ActorDep, session_id: Number) -> Res
 @router.get("/tokens", **operation(schemas.TokenList, {"tokens": [_TOKEN]}))
 async def list_tokens(turn: TurnDep, actor: ActorDep) -> Response:
     """List one's personal access tokens, oldest first, without their texts."""
-    found = await turn.use(lambda: turn.app.identity.tokens(actor))
+    found = await turn.use(lambda: turn.app.tokens.list(actor))
     return answer({"tokens": [wire.token(one) for one in found]})
 
 
@@ -113,13 +115,13 @@ async def add_token(
     body: Annotated[schemas.NewToken, Depends(sent(schemas.NewToken))],
 ) -> Response:
     """Make a personal access token, which lets a program act as oneself; it is shown only now."""
-    identity = turn.app.identity
-    made, text = await turn.use(lambda: identity.add_token(actor, body.name, body.expires_at))
+    tokens = turn.app.tokens
+    made, text = await turn.use(lambda: tokens.add(actor, body.name, body.expires_at))
     return answer({**wire.token(made), "token": text}, 201)
 
 
 @router.delete("/tokens/{token_id}", **operation(None))
 async def remove_token(turn: TurnDep, actor: ActorDep, token_id: Number) -> Response:
     """Take a personal access token back: it opens nothing from now on."""
-    await turn.use(lambda: turn.app.identity.remove_token(actor, token_id))
+    await turn.use(lambda: turn.app.tokens.remove(actor, token_id))
     return done()

@@ -147,6 +147,15 @@ class MadeToken(Token):
     token: str = Field(description="Shown only now.")
 
 
+class Me(User):
+    has_password: bool
+    connected: bool = Field(description="Whether the provider's word is enough to sign in.")
+
+
+class Location(Schema):
+    location: str
+
+
 class Link(Schema):
     link: str
 

@@ -1,0 +1,180 @@
+"""`knownface application` and `knownface service` do all that the page does, without a page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from knownface.accounts import Accounts
+from knownface.cli import main, services
+from knownface.errors import ServiceNotFound
+from knownface.people import Role
+from knownface.store import Store
+from knownface.store.people import Newcomer
+from knownface.types import ServiceType
+from stored import face, picture
+
+Run = Callable[..., Result]
+RECOGNITION = ServiceType.RECOGNITION
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command on a data folder of its own; without `fails` it must succeed."""
+    for name in list(os.environ):
+        if name.upper().startswith("KNOWNFACE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KNOWNFACE_DATA", str(tmp_path))
+    monkeypatch.setattr(services, "SECONDS_FOR_A_SERVER", 0.0)
+
+    def invoke(*words: str, fails: int = 0, **more: Any) -> Result:
+        result = CliRunner().invoke(main, words, **more)
+        assert result.exit_code == fails, (result.output, result.exception)
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """The same database, as a running server has it open."""
+    opened = Store.open(f"sqlite:///{tmp_path / 'knownface.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def accounts(store: Store) -> Accounts:
+    return Accounts(store)
+
+
+def printed(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+def user(store: Store, email: str) -> None:
+    with store.begin() as tx:
+        assert tx.add_user(Newcomer(email, "Jane", "Doe", Role.USER))
+
+
+def test_applications_are_made_renamed_listed_and_erased(run: Run, store: Store) -> None:
+    user(store, "jane@example.org")
+    made = printed(run("application", "create", "home", "--owner", "Jane@Example.org", "--json"))
+    assert (made["name"], made["owner"], made["members"]) == ("home", "Jane Doe", 1)
+    run("application", "create", "work")
+    run("application", "create", "HOME", fails=1)
+    run("application", "create", "nobody's", "--owner", "none@example.org", fails=1)
+    assert "house" in run("application", "rename", "Home", "--to", "house").stdout
+    listed = printed(run("application", "list", "--json"))
+    assert [one["name"] for one in listed] == ["house", "work"]
+    assert "work" in run("application", "list").stdout
+    run("application", "delete", "house", input="home\n", fails=1)
+    run("application", "delete", "house", input="house\n")
+    run("application", "delete", "work", "--yes")
+    assert printed(run("application", "list", "--json")) == []
+
+
+def test_members_are_chosen(run: Run, store: Store) -> None:
+    for email in ("jane@example.org", "john@example.org"):
+        user(store, email)
+    run("application", "create", "home", "--owner", "jane@example.org")
+    members = ("application", "members")
+    (added,) = printed(run(*members, "add", "home", "--email", "john@example.org", "--json"))
+    assert (added["email"], added["role"]) == ("john@example.org", "user")
+    run(*members, "add", "home", "--email", "none@example.org", fails=1)
+    run(*members, "remove", "home", "--email", "jane@example.org", fails=1)
+    run(*members, "set", "home", "--email", "john@example.org", "--role", "owner")
+    roles = {one["email"]: one["role"] for one in printed(run(*members, "list", "home", "--json"))}
+    assert roles == {"jane@example.org": "administrator", "john@example.org": "owner"}
+    run(*members, "remove", "home", "--email", "Jane@example.org")
+    assert "jane" not in run(*members, "list", "home").stdout
+    run(*members, "remove", "home", "--email", "jane@example.org", fails=1)
+
+
+def test_keys_are_made_renewed_and_taken_away(run: Run, accounts: Accounts) -> None:
+    made, first = accounts.create_service("default", "door", RECOGNITION)
+    keys, named = ("service", "keys"), ("--name", "door")
+    added = printed(run(*keys, "add", "camera", *named, "--expires", "30d", "--json"))
+    assert accounts.authorize(added["api_key"], RECOGNITION) == made
+    left = datetime.fromisoformat(added["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < left <= timedelta(days=30)
+    own = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
+    assert own in run(*keys, "add", "own", *named, "--key", own).stdout
+    listed = printed(run(*keys, "list", *named, "--json"))
+    assert [one["key"] for one in listed] == ["default", "camera", "own"]
+    assert [one["ends_with"] for one in listed] == [first[-4:], added["api_key"][-4:], "0728"]
+    rotated = printed(run(*keys, "rotate", "CAMERA", *named, "--json"))
+    assert accounts.authorize(rotated["api_key"], RECOGNITION) == made
+    with pytest.raises(ServiceNotFound):
+        accounts.authorize(added["api_key"], RECOGNITION)
+    (changed,) = printed(run(*keys, "update", "camera", *named, "--no-expiry", "--json"))
+    assert changed["expires_at"] is None
+    run(*keys, "update", "camera", *named, "--to", "gate", "--expires", "2090-01-31")
+    run(*keys, "delete", "gate", *named)
+    assert "there are: default, own" in run(*keys, "delete", "gate", *named, fails=1).stderr
+    assert "several keys" in run("service", "rotate-key", *named, fails=1).stderr
+    run(*keys, "update", "own", *named, fails=2)
+    run(*keys, "update", "own", *named, "--no-expiry", "--expires", "1d", fails=2)
+    run(*keys, "add", "x", *named, "--expires", "tomorrow", fails=2)
+    run(*keys, "add", "x", *named, "--expires", "2020-01-01", fails=1)
+
+
+def test_a_service_is_shown_renamed_and_set(run: Run, accounts: Accounts) -> None:
+    accounts.create_service("default", "door", RECOGNITION)
+    shown = printed(run("service", "rename", "--name", "door", "--to", "gate", "--json"))
+    assert (shown["name"], shown["subjects"], shown["copy"]) == ("gate", 0, None)
+    run("service", "update", "--name", "gate", "--save-images", "no")
+    assert accounts.service("default", "gate").save_images is False
+    assert "gate" in run("service", "show", "--name", "gate").stdout
+    changed = run(
+        "service", "update", "--name", "gate", "--save-images", "server", "--no-threshold", "--json"
+    )
+    assert printed(changed)["save_images"] is None
+    run("service", "update", "--name", "gate", fails=2)
+    run("service", "show", "--name", "door", fails=1)
+
+
+def test_a_service_is_cloned_without_a_server(run: Run, accounts: Accounts, store: Store) -> None:
+    made, _ = accounts.create_service("default", "door", RECOGNITION)
+    with store.begin() as tx:
+        for number in range(3):
+            tx.add_example(made.id, f"Person {number}", face(number), picture(number))
+    copied = printed(run("service", "clone", "--name", "door", "--to", "gate", "--json"))
+    assert (copied["copy"]["state"], copied["examples"], copied["subjects"]) == ("done", 3, 3)
+    assert accounts.authorize(copied["api_key"], RECOGNITION).name == "gate"
+    run("service", "clone", "--name", "door", "--to", "gate", fails=1)
+
+
+def test_an_interrupted_clone_goes_on(run: Run, accounts: Accounts, store: Store) -> None:
+    made, _ = accounts.create_service("default", "door", RECOGNITION)
+    with store.begin() as tx:
+        tx.add_example(made.id, "Ada", face(1), None)
+    clone = ("service", "clone", "--name", "door", "--to", "gate")
+    assert "shown only now" in run(*clone, "--no-wait").stdout
+    shown = printed(run("service", "show", "--name", "gate", "--json"))
+    assert (shown["copy"]["state"], shown["copy"]["done"]) == ("running", 0)
+    again = printed(run(*clone, "--json"))
+    assert (again["copy"]["state"], again["api_key"]) == ("done", None)
+
+
+def test_what_was_counted_is_told(run: Run, accounts: Accounts, store: Store) -> None:
+    from knownface.usage import UsageCounter
+
+    made, _ = accounts.create_service("default", "door", RECOGNITION)
+    usage = UsageCounter(store)
+    for status in (200, 200, 404):
+        usage.request(made.id, status, 0.02)
+    usage.flush()
+    asked = ("service", "statistics", "--name", "door")
+    told = printed(run(*asked, "--days", "2", "--months", "1", "--json"))
+    assert [day["requests"] for day in told["days"]] == [0, 3]
+    assert (told["total"]["requests"], told["total"]["errors"]) == (3, 1)
+    assert "In all 3 requests, 1 of them failed." in run(*asked).stdout
