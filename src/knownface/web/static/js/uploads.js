@@ -178,7 +178,7 @@ export class Uploads {
     element.className = `virtual-item upload ${one.state}`;
     const name = document.createElement("span");
     name.className = "truncate";
-    name.textContent = `${one.subject} / ${one.file.name}`;
+    name.textContent = [one.subject, one.file.name].join(" / ");
     const state = document.createElement("span");
     state.className = "upload-state small";
     const part = number(one.part, { style: "percent", maximumFractionDigits: 0 });

@@ -115,7 +115,7 @@ function show(answer) {
   found = { face: { ...face, tone: "plain" }, matches: toned };
   list.replaceChildren(...toned.map(shown));
   document.getElementById("hint").hidden = true;
-  outcome.textContent = `${word(toned[0])} – ${percent(toned[0].similarity)}`;
+  outcome.textContent = [word(toned[0]), percent(toned[0].similarity)].join(" – ");
   document.getElementById("answer").textContent = pretty(answer);
   draw();
 }
