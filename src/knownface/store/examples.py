@@ -14,7 +14,7 @@ from knownface.errors import ModelMismatch
 from knownface.store.erasure import padding
 from knownface.store.queries import chunks, now
 from knownface.store.subjects import Subjects
-from knownface.store.tables import embedding, example, photograph, service, subject
+from knownface.store.tables import embedding, example, photograph, service, subject, uncopied
 from knownface.store.vectors import VECTOR
 from knownface.types import Embedding, Example, Page, Photograph
 
@@ -158,7 +158,7 @@ class Examples(Subjects):
         keys = [one.example.key for one in found]
         for some in chunks(keys):
             self.connection.execute(delete(example).where(example.c.key.in_(some)))
-        self._delete_emptied({one.subject_id for one in found})
+        self._delete_emptied(service_id, {one.subject_id for one in found})
         self._note(service_id, revision, "remove", keys)
         self.erased = self.erased or bool(keys)
         return [one.example for one in found]
@@ -182,7 +182,7 @@ class Examples(Subjects):
             self.connection.execute(
                 update(example).where(example.c.key.in_(some)).values(subject_id=owner.id)
             )
-        self._delete_emptied({one.subject_id for one in moved})
+        self._delete_emptied(service_id, {one.subject_id for one in moved})
         self._note(service_id, revision, "put", keys)
         self.erased = self.erased or bool(keys)
         return [replace(one.example, subject=owner.name) for one in moved]
@@ -208,11 +208,17 @@ class Examples(Subjects):
         self.erased = True
         return examples
 
-    def _delete_emptied(self, subject_ids: Collection[int]) -> None:
+    def _delete_emptied(self, service_id: int, subject_ids: Collection[int]) -> None:
+        """Delete those of these subjects that have no example, and will not get one of a copy."""
+        awaited = exists().where(
+            uncopied.c.target_id == service_id, uncopied.c.subject_id == subject.c.id
+        )
         for some in chunks(list(subject_ids)):
             self.connection.execute(
                 delete(subject).where(
-                    subject.c.id.in_(some), ~exists().where(example.c.subject_id == subject.c.id)
+                    subject.c.id.in_(some),
+                    ~exists().where(example.c.subject_id == subject.c.id),
+                    ~awaited,
                 )
             )
 
