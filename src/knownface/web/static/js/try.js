@@ -154,7 +154,7 @@ function show(answer) {
   list.replaceChildren(...faces.map(shown));
   choose(-1);
   const names = recognizing ? faces.map(named).join(", ") : "";
-  outcome.textContent = text(recognizing ? "try.named" : "try.outcome", { n: faces.length, names });
+  tell(text(recognizing ? "try.named" : "try.outcome", { n: faces.length, names }));
   document.getElementById("hint").hidden = true;
   document.getElementById("answer").textContent = pretty(answer);
 }
@@ -163,7 +163,12 @@ function clear(said) {
   faces = [];
   list.replaceChildren();
   stage.draw(null);
-  outcome.textContent = said;
+  tell(said);
+}
+
+/** Say it, but not again and again: whoever listens would hear nothing else. */
+function tell(said) {
+  if (outcome.textContent !== said) outcome.textContent = said;
 }
 
 function request() {
