@@ -104,6 +104,17 @@ class Site:
     def address(self) -> str:
         return self.server.address
 
+    def opens(self, kind: str, key: str) -> bool:
+        """Tell whether a key is one of a service of this kind; no picture is sent."""
+        call = {"detection": "detect", "verification": "verify"}[kind]
+        answer = httpx.post(f"{self.address}/api/v1/{kind}/{call}", headers={"x-api-key": key})
+        assert answer.status_code in {404, 415}, answer.text
+        return answer.status_code == 415  # which is said of the body, once the key is known
+
+    def close(self) -> None:
+        for person in (self.owner, *self.people):
+            person.client.close()
+
     def newcomer(self, first: str = "Mei", last: str = "Tanaka") -> Person:
         """Invite somebody, who signs up."""
         link = self.owner.call("POST", "/invitations", role="USER")["link"]
@@ -162,7 +173,7 @@ def accessible(page: Page) -> None:
     """Hold a page, as it is now, against what axe-core knows of accessibility."""
     found = Axe().run(page).response["violations"]
     told = [
-        f"{one['impact']} {one['id']}: {one['help']} {[node['html'][:120] for node in one['nodes']]}"
+        (one["impact"], one["id"], one["help"], [node["html"][:120] for node in one["nodes"]])
         for one in found
     ]
     assert not told, "\n".join(told)

@@ -453,7 +453,10 @@ def _future(moment: datetime | None) -> datetime | None:
         moment = moment.replace(tzinfo=UTC)
     if moment <= datetime.now(UTC):
         raise InvalidRequest("expires_at lies in the past")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the last hours of the year 9999, in the west
+        raise InvalidRequest("expires_at lies too far ahead") from None
 
 
 def _may(actor: Actor | None, right: Right, membership: Role | None = None) -> bool:

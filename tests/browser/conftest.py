@@ -19,7 +19,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     real = bool(os.environ.get("KNOWNFACE_TEST_MODELS"))
     with running_server(folder, real_settings() if real else tiny_settings(folder)) as server:
-        yield Site(server, sign_up(server.address, "vera@example.org", "Vera", "Okafor"))
+        found = Site(server, sign_up(server.address, "vera@example.org", "Vera", "Okafor"))
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="module")

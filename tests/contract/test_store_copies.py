@@ -149,6 +149,32 @@ def test_a_subject_of_the_copy_that_is_emptied_meanwhile_still_gets_its_other_ex
     }
 
 
+def test_a_subject_outlives_its_last_example_while_others_are_to_come(
+    store: Store, source: Service
+) -> None:
+    target = clone(store, source)
+    work(store, target, most=1, rounds=1)
+    with store.begin() as tx:
+        (first,) = tx.examples(target.id, subject=None, page=0, size=9).examples
+        tx.delete_examples(target.id, [first.image_id])
+    work(store, target)
+    assert [name for name, *_ in held(store, target)] == [f"Person {n}" for n in (1, 2, 0, 1, 2)]
+
+
+def test_a_copy_that_is_emptied_while_it_is_made_stays_empty(store: Store, source: Service) -> None:
+    target = clone(store, source)
+    work(store, target, most=1, rounds=1)
+    with store.begin() as tx:
+        assert tx.delete_examples_of(target.id, None) == 1
+    work(store, target)
+    assert held(store, target) == []
+    assert names(store, target) == ["Nobody"]
+    with store.snapshot() as tx:
+        job = tx.copy_of(target.id)
+        assert job is not None
+        assert job.state is CopyState.DONE
+
+
 def test_another_process_goes_on_where_one_was_killed(store: Store, source: Service) -> None:
     target = clone(store, source)
     work(store, target, most=2, rounds=1)

@@ -327,16 +327,12 @@ class Copies(Reembeddings):
 
     def _drop_emptied(self, target_id: int, subjects: set[int]) -> None:
         """Remove subjects all of whose examples were deleted before they could be copied."""
-        waiting = exists().where(
-            uncopied.c.target_id == target_id, uncopied.c.subject_id == subject.c.id
-        )
-        for some in chunks(sorted(subjects)):
+        for some in chunks(sorted(subjects - self._awaiting(target_id, sorted(subjects)))):
             dropped = self.connection.execute(
                 delete(subject).where(
                     subject.c.service_id == target_id,
                     subject.c.id.in_(some),
                     ~exists().where(example.c.subject_id == subject.c.id),
-                    ~waiting,
                 )
             )
             self.erased = self.erased or dropped.rowcount > 0

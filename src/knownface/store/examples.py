@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import Row, Select, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Row, Select, and_, delete, exists, func, insert, or_, select, update
 
 from knownface.errors import ModelMismatch
 from knownface.store.erasure import padding
@@ -199,26 +199,27 @@ class Examples(Subjects):
             return 0 if owner is None else self._erase_subject(service_id, revision, owner)
         _, examples = self.counts(service_id)
         self._note_clear(service_id, revision)
+        listed = uncopied.c.target_id == service_id
         self.connection.execute(
             delete(subject).where(
                 subject.c.service_id == service_id,
-                exists().where(example.c.subject_id == subject.c.id),
+                or_(
+                    exists().where(example.c.subject_id == subject.c.id),
+                    subject.c.id.in_(select(uncopied.c.subject_id).where(listed)),
+                ),
             )
         )
+        self.connection.execute(delete(uncopied).where(listed))
         self.erased = True
         return examples
 
     def _delete_emptied(self, service_id: int, subject_ids: Collection[int]) -> None:
         """Delete those of these subjects that have no example, and will not get one of a copy."""
-        awaited = exists().where(
-            uncopied.c.target_id == service_id, uncopied.c.subject_id == subject.c.id
-        )
-        for some in chunks(list(subject_ids)):
+        emptied = list(set(subject_ids) - self._awaiting(service_id, list(subject_ids)))
+        for some in chunks(emptied):
             self.connection.execute(
                 delete(subject).where(
-                    subject.c.id.in_(some),
-                    ~exists().where(example.c.subject_id == subject.c.id),
-                    ~awaited,
+                    subject.c.id.in_(some), ~exists().where(example.c.subject_id == subject.c.id)
                 )
             )
 

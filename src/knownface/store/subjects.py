@@ -122,6 +122,19 @@ class Subjects(ChangeLog):
         ).scalar_one()
         return number
 
+    def _awaiting(self, service_id: int, subject_ids: Sequence[int]) -> set[int]:
+        """Return those of these subjects that get examples yet: see copies.py."""
+        awaiting: set[int] = set()
+        for some in chunks(subject_ids):
+            awaiting.update(
+                self.connection.execute(
+                    select(uncopied.c.subject_id)
+                    .where(uncopied.c.target_id == service_id, uncopied.c.subject_id.in_(some))
+                    .distinct()
+                ).scalars()
+            )
+        return awaiting
+
     def _present(self, service_id: int, name: str) -> Subject:
         found = self.subject(service_id, name)
         if found is None:

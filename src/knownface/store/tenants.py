@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from knownface.errors import ApplicationNotFound, NameTaken, ServiceNotFound
 from knownface.store.names import name_key, normalized
@@ -28,6 +28,15 @@ SERVICE_COLUMNS = (
     service.c.save_images,
 )
 _services = select(*SERVICE_COLUMNS).join_from(service, application)
+
+
+# Put together once: every request asks it.
+_opened = (
+    select(*SERVICE_COLUMNS, api_key.c.id.label("key_id"), api_key.c.expires_at)
+    .join_from(api_key, service)
+    .join(application)
+    .where(api_key.c.digest == bindparam("digest"))
+)
 
 
 class Opened(NamedTuple):
@@ -144,11 +153,7 @@ class Tenants(Queries):
 
     def key_by_digest(self, key_digest: bytes) -> Opened | None:
         """What this key opens, be it expired or not: one look-up in an index."""
-        row = self.connection.execute(
-            _services.add_columns(api_key.c.id.label("key_id"), api_key.c.expires_at)
-            .join(api_key, api_key.c.service_id == service.c.id)
-            .where(api_key.c.digest == key_digest)
-        ).one_or_none()
+        row = self.connection.execute(_opened, {"digest": key_digest}).one_or_none()
         return None if row is None else Opened(service_of(row), row.key_id, row.expires_at)
 
     def set_threshold(self, service_id: int, threshold: Threshold | None) -> None:

@@ -14,6 +14,7 @@ from knownface.api.admin import wire
 from knownface.api.admin import wire_services as wires
 from knownface.api.admin.deps import Number
 from knownface.people import Right
+from knownface.types import CopyState
 from knownface.web.visits import Member, pages
 
 router: Final = pages()
@@ -27,8 +28,14 @@ async def applications(visit: Member) -> Response:
     """Show the applications that somebody may see."""
     part = Part(visit.search, visit.number("page"), SIZE)
     found = await visit.look(lambda actor: visit.app.administration.applications(actor, part))
-    document = wires.listing("applications", found, wires.application)
-    return visit.page("applications.html", search=part.search, **document)
+    return visit.page(
+        "applications.html",
+        applications=[wires.application(one) for one in found.items],
+        search=part.search,
+        page=found.page,
+        size=found.size,
+        total=found.total,
+    )
 
 
 @router.get("/applications/{number}")
@@ -42,14 +49,13 @@ async def application(visit: Member, number: Number) -> Response:
             admin.members(actor, number, EVERY),
         )
     )
-    shown = [wires.service(one) for one in services.items]
     return visit.page(
         "application.html",
         application=wires.application(info),
         may_here=visit.rights(info.role),
-        services=shown,
+        services=[wires.service(one) for one in services.items],
         members=[wires.member(one) for one in members.items],
-        copying=any(one["copy"] and one["copy"]["state"] == "running" for one in shown),
+        copying=any(one.copy and one.copy.state is CopyState.RUNNING for one in services.items),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, TypedDict
 
@@ -14,6 +15,7 @@ from knownface.api.wire import Json
 from knownface.errors import ServiceNotFound
 from knownface.people import Right
 from knownface.types import ServiceType
+from knownface.usage import Span
 from knownface.web.administration import EVERY
 from knownface.web.visits import Member, Visit, pages
 
@@ -56,20 +58,32 @@ async def dashboard(visit: Member, number: Number) -> Response:
             admin.statistics(actor, number, days=DAYS, months=MONTHS),
         )
     )
-    statistics = wires.statistics(told)
-    days, months = statistics["days"], statistics["months"]
     shown = framed["service"]
     shown["embedder"] = shown["embedder"] or visit.app.pipeline.embedder.name
+    days, months = told.days.items(), told.months.items()
     return visit.page(
         "dashboard.html",
         **framed,
         manages=Right.MANAGE_SERVICES.name in framed["may_here"],
         keys=[wires.key(one) for one in keys.items],
-        days=days,
-        total=statistics["total"],
-        days_of_requests=[(day["date"], day["requests"], day["errors"]) for day in days],
-        days_of_latency=[(day["date"], day["mean_ms"], day["p95_ms"]) for day in days],
-        months=[(one["month"] + "-01", one["requests"], one["errors"]) for one in months],
+        days=DAYS,
+        recent=_sum(told.days.values()),
+        days_of_requests=[(f"{day}", span.requests, span.errors) for day, span in days],
+        days_of_latency=[(f"{day}", span.mean_ms, span.p95_ms) for day, span in days],
+        months=[(f"{month}", span.requests, span.errors) for month, span in months],
         now=moment(datetime.now(UTC)),
         save_images_default=visit.app.settings.save_images_to_db,
+    )
+
+
+def _sum(days: Iterable[Span]) -> Span:
+    """Return days as one span; its mean is that of all answers, as if there were no days."""
+    spans = list(days)
+    answered = [(span.requests - span.errors, span.mean_ms) for span in spans]
+    answers = sum(number for number, mean in answered if mean is not None)
+    spent = sum(number * mean for number, mean in answered if mean is not None)
+    return Span(
+        requests=sum(span.requests for span in spans),
+        errors=sum(span.errors for span in spans),
+        mean_ms=spent / answers if answers else None,
     )
