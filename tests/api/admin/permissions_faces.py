@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from api.admin.permissions import Row, World
-
 import tiny_models
+from api.admin.permissions import Row, World
 from knownface.api.admin.pictures import signed
 from knownface.recognition import Options
 from knownface.types import Example, Service, ServiceType
@@ -39,8 +38,17 @@ def empty(world: World) -> None:
     collection(world)
 
 
-def of(kind: ServiceType) -> Any:
-    return lambda world: new_service(world, kind) and None
+def detection(world: World) -> None:
+    new_service(world, ServiceType.DETECTION)
+
+
+def verification(world: World) -> None:
+    new_service(world, ServiceType.VERIFICATION)
+
+
+def bob(world: World) -> dict[str, Any]:
+    collection(world)
+    return {"subject": "Bob"}
 
 
 def ids(world: World) -> dict[str, Any]:
@@ -62,11 +70,11 @@ def two_pictures(_: World) -> dict[str, Any]:
 
 ROWS = (
     Row(f"GET {SERVICE}/subjects", USED, empty),
-    Row(f"POST {SERVICE}/subjects", MADE, lambda world: collection(world) and {"subject": "Bob"}),
+    Row(f"POST {SERVICE}/subjects", MADE, bob),
     Row(
         f"PUT {SERVICE}/subjects/{{subject}}",
         USED,
-        lambda world: collection(world) and {"subject": "Bob"},
+        bob,
     ),
     Row(f"DELETE {SERVICE}/subjects/{{subject}}", USED, empty),
     Row(f"GET {SERVICE}/examples", USED, empty),
@@ -74,7 +82,7 @@ ROWS = (
     Row(f"POST {SERVICE}/examples/delete", USED, ids),
     Row(f"POST {SERVICE}/examples/move", USED, lambda world: ids(world) | {"subject": "Bob"}),
     Row(f"POST {SERVICE}/recognize", USED, empty, files=picture),
-    Row(f"POST {SERVICE}/detect", USED, of(ServiceType.DETECTION), files=picture),
-    Row(f"POST {SERVICE}/verify", USED, of(ServiceType.VERIFICATION), files=two_pictures),
+    Row(f"POST {SERVICE}/detect", USED, detection, files=picture),
+    Row(f"POST {SERVICE}/verify", USED, verification, files=two_pictures),
     Row("GET /admin/pictures/{signed}", ANYBODY, address, "with its address"),
 )
