@@ -91,7 +91,7 @@ async function loadExamples(page, size, signal) {
   part("no-examples").hidden = found.total > 0;
   part("examples").hidden = found.total === 0;
   part("examples-count").textContent = text("faces.examples", { n: found.total });
-  part("select-all").hidden = found.total === 0;
+  part("foot").hidden = found.total === 0;
   state.subject.examples = found.total;
   return { items: found.examples, total: found.total };
 }

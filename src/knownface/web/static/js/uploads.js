@@ -6,7 +6,8 @@ import { VirtualList } from "./virtual.js";
 
 const AT_ONCE = 3;
 const TRIES = 6;
-const ROW = 56;
+// Where there is little room, a reason takes two lines.
+const ROW = innerWidth < 560 ? 80 : 56;
 const LINGER = 6000; // milliseconds
 const REST = 120; // milliseconds between two looks at thousands of files
 
@@ -183,6 +184,7 @@ export class Uploads {
     state.className = "upload-state small";
     const part = number(one.part, { style: "percent", maximumFractionDigits: 0 });
     state.textContent = one.why || text(`faces.upload.${one.state}`, { part });
+    state.title = one.why ?? "";
     element.replaceChildren(name, state);
   }
 }
