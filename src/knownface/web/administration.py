@@ -93,7 +93,7 @@ async def profile(visit: Member) -> Response:
     """Show somebody what concerns himself alone."""
     identity = visit.app.identity
     sessions, tokens, actor = await visit.look(
-        lambda actor: (identity.sessions(actor), identity.tokens(actor), actor)
+        lambda actor: (identity.sessions(actor), visit.app.tokens.list(actor), actor)
     )
     return visit.page(
         "profile.html",

@@ -13,6 +13,9 @@ from knownface.web.visits import Member, Visit, Visitor, pages, redirect, safe_n
 
 router: Final = pages()
 
+# Why a provider's word did not let somebody in, each told by the page in its own words.
+_REASONS: Final = {name: name for name in ("provider", "link", "account", "closed")}
+
 
 @router.get("/login")
 async def login(visit: Visitor) -> Response:
@@ -22,13 +25,12 @@ async def login(visit: Visitor) -> Response:
         return redirect(after)
     if await _nobody_yet(visit):
         return redirect("/welcome")
-    settings = visit.app.settings
     return visit.page(
         "login.html",
         next=after,
-        failed="failed" in visit.query,
-        oidc_name=settings.oidc_name if settings.oidc_issuer else None,
-        registration=settings.registration,
+        failed=_REASONS.get(visit.query.get("failed", "")),
+        oidc_name=_provider(visit),
+        registration=visit.app.settings.registration,
     )
 
 
@@ -39,7 +41,9 @@ async def sign_up(visit: Visitor) -> Response:
         return redirect("/welcome")
     if visit.app.settings.registration != "open":
         return visit.page("signup.html", closed=True)
-    return visit.page("signup.html", closed=False, email=None, invitation=None)
+    return visit.page(
+        "signup.html", closed=False, email=None, invitation=None, oidc_name=_provider(visit)
+    )
 
 
 @router.get("/join/{invitation}")
@@ -50,7 +54,13 @@ async def join(visit: Visitor, invitation: str) -> Response:
         return visit.page("signup.html", 404, closed=True)
     if visit.actor is not None:
         return visit.page("join.html", invitation=invitation, found=found)
-    return visit.page("signup.html", closed=False, email=found.email, invitation=invitation)
+    return visit.page(
+        "signup.html",
+        closed=False,
+        email=found.email,
+        invitation=invitation,
+        oidc_name=_provider(visit),
+    )
 
 
 @router.get("/forgot")
@@ -86,6 +96,12 @@ async def first_service(visit: Member) -> Response:
     number = visit.number("application")
     info = await visit.look(lambda actor: visit.app.administration.application(actor, number))
     return visit.page("welcome.html", step="service", application=wires.application(info))
+
+
+def _provider(visit: Visit) -> str | None:
+    """Return what the provider is called that people may sign in with."""
+    settings = visit.app.settings
+    return settings.oidc_name if settings.oidc_issuer else None
 
 
 def _invitation(visit: Visit, token: str) -> Invitation | None:
