@@ -35,13 +35,15 @@ def browser_path() -> str:
 
 
 @contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Start the browser; one of a test module's own, for an event loop comes with it."""
+def running_browser(*more: str) -> Iterator[Browser]:
+    """Start the browser, with more flags; one of a test module's own, for an event loop comes
+    with it.
+    """
     # A container has no user namespaces for the sandbox, and a small /dev/shm.
     flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     path = browser_path()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        browser = playwright.chromium.launch(executable_path=path, args=[*flags, *more])
         try:
             yield browser
         finally:
@@ -174,7 +176,7 @@ def accessible(page: Page) -> None:
         (one["impact"], one["id"], one["help"], [node["html"][:120] for node in one["nodes"]])
         for one in found
     ]
-    assert told == []
+    assert not told, "\n".join(told)
 
 
 def fits(page: Page) -> None:

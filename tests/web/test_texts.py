@@ -52,7 +52,9 @@ def used() -> tuple[frozenset[str], tuple[str, ...]]:
     for module in MODULES:
         source = module.read_text("utf-8")
         whole |= set(re.findall(r"""\b(?:text|has)\(\s*["']([\w.]+)["']""", source))
-        begun |= set(re.findall(r"""(?:\b(?:text|has)\(|known = )\s*`([\w.]+\.)\$\{""", source))
+        begun |= set(re.findall(r"""`([a-z_]+\.[\w.]*)\$\{""", source))
+    for module in sorted(WEB.glob("*.py")):
+        whole |= set(re.findall(r"""\.text\(\s*"([\w.]+)\"""", module.read_text("utf-8")))
     return frozenset(whole), tuple(begun)
 
 
@@ -83,6 +85,9 @@ def test_every_text_that_is_used_exists() -> None:
 
 def test_every_text_is_used() -> None:
     whole, begun = used()
+    # A module may also choose between two of them before it asks for one.
+    sources = "".join(module.read_text("utf-8") for module in MODULES)
+    whole |= set(re.findall(r'"([a-z_]+(?:\.\w+)+)"', sources))
     idle = {
         key
         for key in own("en")

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from knownface.store.browsing import SeenExample, SeenSubject
 from knownface.store.changes import Changes
 from knownface.store.store import Store, Transaction
+from knownface.store.subjects import Renaming
 from knownface.store.vectors import Census, Vectors
 
-__all__ = ["Census", "Changes", "Store", "Transaction", "Vectors"]
+__all__ = [
+    "Census",
+    "Changes",
+    "Renaming",
+    "SeenExample",
+    "SeenSubject",
+    "Store",
+    "Transaction",
+    "Vectors",
+]

@@ -7,12 +7,18 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from knownface.web import administration, entrance, services
+from knownface.web import administration, entrance, services, trying
 from knownface.web.site import Site
 
 static: Final = APIRouter(include_in_schema=False)
 
-ROUTERS: Final = (entrance.router, administration.router, services.router, static)
+ROUTERS: Final = (
+    entrance.router,
+    administration.router,
+    services.router,
+    trying.router,
+    static,
+)
 
 
 @static.get("/static/{version}/{path:path}")
