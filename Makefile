@@ -33,7 +33,7 @@ $(shell rm -f $(LOCKED) $(READY) $(SDK_READY) $(BENCH_READY))
 endif
 endif
 
-.PHONY: help setup demo serve test check lint types imports format accuracy bench docs lock hooks \
+.PHONY: help setup demo serve screenshots test check lint types imports format accuracy bench docs lock hooks \
 	models models-wheel clean
 
 help: ## this list
@@ -46,6 +46,9 @@ demo: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## enrol two people, recognise
 
 serve: $(READY) ## start the server (fetches the weights if they are not there)
 	@exec $(BIN)/knownface serve
+
+screenshots: $(READY) $(MODELS_READY) $(PORTRAITS_READY) ## photograph every screen into .cache/screens (needs Chromium)
+	@$(BIN)/python scripts/screenshots.py .cache/screens --models $(MODELS) --portraits $(PORTRAITS)
 
 # Change it
 

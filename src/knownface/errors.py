@@ -30,6 +30,7 @@
     │   └── UserNotFound                  404 / 16
     ├── MethodNotAllowed                  405 /  0
     ├── ModelMismatch                     409 / 41   stored embeddings come from another model
+    ├── WouldMerge                        409 / 43   renaming would join two subjects
     ├── PayloadTooLarge                   413 /  0
     ├── UnsupportedMediaType              415 /  0
     ├── TooManyAttempts                   429 /  0   of signing in (carries Retry-After)
@@ -229,6 +230,19 @@ class ModelMismatch(KnownfaceError):
     status = 409
 
 
+class WouldMerge(KnownfaceError):
+    """The new name of a subject is another's; joining them has to be asked for."""
+
+    code = 43
+    status = 409
+
+    def __init__(self, renamed: str, moving: int, other: str, there: int) -> None:
+        super().__init__(
+            f"There is a subject {other} already, with {_counted(there)}. Send merge=true to move "
+            f"{_counted(moving)} of {renamed} to it, which cannot be undone."
+        )
+
+
 class PayloadTooLarge(KnownfaceError):
     """The body or one file of it is larger than a limit, which the message names."""
 
@@ -276,3 +290,7 @@ class ModelUnavailable(Unavailable):
 
 class ConfigurationError(KnownfaceError):
     """A setting, a file or the database stops the program; the message is one clear line."""
+
+
+def _counted(examples: int) -> str:
+    return "1 example" if examples == 1 else f"{examples} examples"

@@ -22,7 +22,7 @@ from knownface.errors import (
     TooManyFaces,
 )
 from knownface.imaging import Decoder, media_type
-from knownface.store import Store, Transaction
+from knownface.store import Renaming, Store, Transaction
 from knownface.types import (
     F32,
     Embedding,
@@ -227,11 +227,16 @@ class Recognition:
         with self._store.begin() as tx:
             return tx.create_subject(service.id, checked_name(name))
 
-    def rename_subject(self, service: Service, old: str, new: str) -> bool:
-        """Rename a subject, or merge it into the one of the new name; False if nothing changes."""
+    def rename_subject(
+        self, service: Service, old: str, new: str, *, merge: bool = True
+    ) -> Renaming:
+        """Rename a subject, or merge it into the one of the new name (WouldMerge without `merge`).
+
+        It is not updated when nothing changes.
+        """
         old, new = checked_name(old), checked_name(new)
         with self._store.begin() as tx:
-            return tx.rename_subject(service.id, old, new)
+            return tx.rename_subject(service.id, old, new, merge=merge)
 
     def delete_subject(self, service: Service, name: str) -> Subject:
         """Erase a subject with its embeddings and photographs (SubjectNotFound)."""
@@ -265,6 +270,13 @@ class Recognition:
         """Erase these examples at once and return those there were, in the order asked for."""
         with self._erasing(service) as tx:
             return tx.delete_examples(service.id, image_ids)
+
+    def move_examples(
+        self, service: Service, image_ids: Sequence[UUID], subject: str
+    ) -> list[Example]:
+        """File these examples under a subject, new or not; return those that were another's."""
+        with self._store.begin() as tx:
+            return tx.move_examples(service.id, image_ids, checked_name(subject))
 
     def delete_examples_of(self, service: Service, subject: str | None) -> int:
         """Erase a subject with its examples, or (None) all examples; returns how many examples."""

@@ -128,7 +128,7 @@ def test_subjects_are_listed_in_the_order_of_their_creation(store: Store, servic
 def test_renaming_changes_the_name_everywhere(store: Store, service: Service) -> None:
     added = add(store, service, "Ada")
     with store.begin() as tx:
-        assert tx.rename_subject(service.id, "ada", "Grace")
+        assert tx.rename_subject(service.id, "ada", "Grace").updated
     with store.snapshot() as tx:
         assert tx.subject(service.id, "Ada") is None
         renamed = tx.example(service.id, added.image_id)
@@ -139,13 +139,13 @@ def test_renaming_changes_the_name_everywhere(store: Store, service: Service) ->
 def test_renaming_onto_itself_changes_nothing(store: Store, service: Service) -> None:
     add(store, service, "Zo\u00e9")
     with store.begin() as tx:
-        assert not tx.rename_subject(service.id, "ZO\u00c9", "Zoe\u0301")
+        assert not tx.rename_subject(service.id, "ZO\u00c9", "Zoe\u0301").updated
 
 
 def test_renaming_may_change_letter_case_alone(store: Store, service: Service) -> None:
     add(store, service, "ada")
     with store.begin() as tx:
-        assert tx.rename_subject(service.id, "ada", "Ada")
+        assert tx.rename_subject(service.id, "ada", "Ada").updated
     assert names(store, service) == ["Ada"]
 
 
@@ -154,7 +154,7 @@ def test_renaming_onto_another_subject_merges_the_two(store: Store, service: Ser
     of_grace = add(store, service, "Grace", 2)
     later = add(store, service, "Ada", 3)
     with store.begin() as tx:
-        assert tx.rename_subject(service.id, "Ada", "GRACE")
+        assert tx.rename_subject(service.id, "Ada", "GRACE").updated
     assert names(store, service) == ["Grace"]
     assert ids(store, service, "Grace") == [of_ada.image_id, of_grace.image_id, later.image_id]
 
@@ -291,6 +291,7 @@ WRITES: list[Callable[[Transaction, int], object]] = [
     lambda tx, service: tx.create_subject(service, "Ada"),
     lambda tx, service: tx.rename_subject(service, "Ada", "Grace"),
     lambda tx, service: tx.delete_subject(service, "Ada"),
+    lambda tx, service: tx.move_examples(service, [uuid4()], "Grace"),
     lambda tx, service: tx.delete_subjects(service),
     lambda tx, service: tx.add_example(service, "Ada", face(1), None),
     lambda tx, service: tx.delete_examples(service, [uuid4()]),

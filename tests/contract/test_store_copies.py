@@ -129,6 +129,26 @@ def test_changes_of_the_copy_while_it_is_made_are_kept(store: Store, source: Ser
     assert sorted(name for name, *_ in held(store, target)) == ["New", *["Person 0"] * 4]
 
 
+def test_a_subject_of_the_copy_that_is_emptied_meanwhile_still_gets_its_other_examples(
+    store: Store, source: Service
+) -> None:
+    target = clone(store, source)
+    work(store, target, most=1, rounds=1)
+    with store.begin() as tx:
+        copied = tx.examples(target.id, subject="Person 0", page=0, size=9).examples
+        assert len(copied) == 1
+        tx.move_examples(target.id, [copied[0].image_id], "Person 1")
+    work(store, target)
+    with store.snapshot() as tx:
+        seen, _ = tx.browse_subjects(target.id, search="", page=0, size=9)
+    assert {one.name: one.examples for one in seen} == {
+        "Nobody": 0,
+        "Person 0": 1,
+        "Person 1": 3,
+        "Person 2": 2,
+    }
+
+
 def test_a_subject_outlives_its_last_example_while_others_are_to_come(
     store: Store, source: Service
 ) -> None:

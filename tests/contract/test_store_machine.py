@@ -121,7 +121,7 @@ class Collection(RuleBasedStateMachine):
         before = self.model.spellings.get(folded(old))
         try:
             with self.store.begin() as tx:
-                renamed = tx.rename_subject(self.service, old, new)
+                renamed = tx.rename_subject(self.service, old, new).updated
         except SubjectNotFound:
             assert before is None
             return

@@ -102,6 +102,8 @@ def test_a_database_of_the_first_version_is_upgraded_with_all_it_holds(
         assert stored[1].model == tx.model(service.id) == "tiny"
         assert len(tx.vectors(service.id)) == 1
         tx.add_example(service.id, "Bob", face(2), None)
+        seen, _ = tx.browse_subjects(service.id, search="ADA", page=0, size=9)
+        assert [one.name for one in seen] == ["Ada"]
         tx.set_threshold(service.id, Threshold(max_fmr=1e-4))
         context = MigrationContext.configure(
             tx.connection, opts={"version_table": VERSION_TABLE, "compare_type": True}

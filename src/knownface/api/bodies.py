@@ -96,10 +96,10 @@ def _is_vector(value: object) -> bool:
     return isinstance(value, list) and {type(number) for number in value} <= {float, int}
 
 
-def uuids_of(document: object) -> list[UUID]:
-    """Return a JSON array of image ids (InvalidRequest)."""
+def uuids_of(document: object, what: str = "The body") -> list[UUID]:
+    """Return a JSON array of image ids (InvalidRequest, which says what should be one)."""
     if not isinstance(document, list) or not all(isinstance(one, str) for one in document):
-        raise InvalidRequest("The body should be a JSON array of image ids")
+        raise InvalidRequest(f"{what} should be a JSON array of image ids")
     return [uuid_of(one, "image_id") for one in document]
 
 

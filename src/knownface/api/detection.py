@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from knownface.api import openapi, wire
-from knownface.api.deps import Asked, DetectionService, OnePicture, TurnDep
+from knownface.api.deps import Asked, DetectionService, OnePicture, Submission, Turn, TurnDep
 
 router: Final = APIRouter(prefix="/api/v1/detection", tags=["Detection"])
 
@@ -16,6 +16,11 @@ router: Final = APIRouter(prefix="/api/v1/detection", tags=["Detection"])
 @router.post("/detect", **openapi.DETECT)
 async def detect(turn: TurnDep, _: DetectionService, sent: OnePicture) -> Response:
     """Find the faces in a picture."""
+    return await detected(turn, sent)
+
+
+async def detected(turn: Turn, sent: Submission) -> Response:
+    """Answer which faces are in a picture, however the caller proved that he may ask."""
     asked = Asked.of(sent.parameters, turn.deadline)
 
     def work() -> Response:

@@ -13,7 +13,15 @@ from knownface.accounts import key_digest
 from knownface.api import openapi, wire
 from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.bodies import uuids_of
-from knownface.api.deps import ImageId, OnePicture, RecognitionService, TurnDep, decoded
+from knownface.api.deps import (
+    ImageId,
+    OnePicture,
+    RecognitionService,
+    Submission,
+    Turn,
+    TurnDep,
+    decoded,
+)
 from knownface.app import App
 from knownface.errors import InvalidRequest
 from knownface.recognition import Options, checked_name
@@ -29,6 +37,11 @@ static: Final = APIRouter(prefix="/api/v1/static", tags=["Examples"])
 @router.post("", **openapi.ADD_EXAMPLE)
 async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
     """Save the one face of a picture as an example of a subject, which is created if need be."""
+    return await added(turn, service, sent)
+
+
+async def added(turn: Turn, service: Service, sent: Submission) -> Response:
+    """File a picture's one face, however the caller proved that he may."""
     subject = sent.parameters.required("subject")
     threshold = sent.parameters.probability("det_prob_threshold")
     options = Options(det_prob_threshold=threshold, deadline=turn.deadline)
@@ -37,9 +50,9 @@ async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePictu
         name = checked_name(subject)  # before the picture is so much as looked at
         return turn.app.recognition.add_example(service, name, sent.picture("file"), options)
 
-    added = await turn.use_with(service, add)
+    example = await turn.use_with(service, add)
     # Clients compare the answer with what they sent; lists show the spelling that is stored.
-    return json_answer(wire.example(replace(added, subject=subject)), 201)
+    return json_answer(wire.example(replace(example, subject=subject)), 201)
 
 
 @router.get("", **openapi.LIST_EXAMPLES)

@@ -10,7 +10,15 @@ from starlette.responses import Response
 from knownface.api import openapi, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embeddings_of, fields_of
-from knownface.api.deps import Asked, ImageId, OnePicture, RecognitionService, TurnDep
+from knownface.api.deps import (
+    Asked,
+    ImageId,
+    OnePicture,
+    RecognitionService,
+    Submission,
+    Turn,
+    TurnDep,
+)
 from knownface.types import Service
 
 router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
@@ -19,6 +27,11 @@ router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
 @router.post("/recognize", **openapi.RECOGNIZE)
 async def recognize(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
     """Find the faces in a picture and the subjects that each resembles most."""
+    return await recognized(turn, service, sent)
+
+
+async def recognized(turn: Turn, service: Service, sent: Submission) -> Response:
+    """Answer who is in a picture, however the caller proved that he may ask."""
     asked = Asked.of_recognition(sent.parameters, turn.deadline)
 
     def work(service: Service) -> Response:

@@ -45,8 +45,8 @@ async def rename_subject(
     document = await turn.json()
     # The .NET SDK sends the new name bare, not inside an object.
     new = _name(document if isinstance(document, str) else fields_of(document).get("subject"))
-    updated = await turn.use(lambda: turn.app.recognition.rename_subject(service, subject, new))
-    return json_answer({"updated": updated})
+    done = await turn.use(lambda: turn.app.recognition.rename_subject(service, subject, new))
+    return json_answer({"updated": done.updated})
 
 
 @router.delete("/", include_in_schema=False)

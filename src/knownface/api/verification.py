@@ -10,7 +10,7 @@ from starlette.responses import Response
 from knownface.api import openapi, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embedding_of, embeddings_of, fields_of
-from knownface.api.deps import Asked, TurnDep, TwoPictures, VerificationService
+from knownface.api.deps import Asked, Submission, Turn, TurnDep, TwoPictures, VerificationService
 
 router: Final = APIRouter(prefix="/api/v1/verification", tags=["Verification"])
 
@@ -18,6 +18,11 @@ router: Final = APIRouter(prefix="/api/v1/verification", tags=["Verification"])
 @router.post("/verify", **openapi.VERIFY)
 async def verify(turn: TurnDep, _: VerificationService, sent: TwoPictures) -> Response:
     """Compare the one face of the source picture with each face of the target picture."""
+    return await verified(turn, sent)
+
+
+async def verified(turn: Turn, sent: Submission) -> Response:
+    """Answer how alike the faces of two pictures are, however the caller proved that he may ask."""
     asked = Asked.of(sent.parameters, turn.deadline)
 
     def work() -> Response:

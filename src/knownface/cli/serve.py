@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75
 # What is left, after the last request had its time, to write its answer.
 GRACE_SECONDS = 5
-HTTP_SERVER = "knownface.api.server"
+HTTP_SERVER = "knownface.web.server"
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told apart, not to listen on
 
 
@@ -100,10 +100,10 @@ def _serve(settings: Settings, listener: socket.socket, link: Link | None = None
         import uvicorn
 
         from knownface.api.protocol import Protocol
-        from knownface.api.server import create_server
+        from knownface.web.server import create_site
 
         config = uvicorn.Config(
-            create_server(app),
+            create_site(app),
             http=Protocol,
             log_config=None,
             access_log=False,
@@ -210,6 +210,7 @@ def _greet(settings: Settings, listener: socket.socket, app: App) -> None:
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log.info("serving", extra={"address": address, "version": __version__})
     click.echo(f"Knownface {__version__} serves {address} (how to call it: {address}/docs)")
+    click.echo(f"The page, for your browser: {address}/")
     click.echo(f"Data folder: {settings.data.absolute()}")
     if made := app.accounts.bootstrap():
         click.echo("\nThese API keys are shown only now; `knownface service` makes others.\n")

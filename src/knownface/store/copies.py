@@ -190,11 +190,12 @@ class Copies(Reembeddings):
     def _copy_subjects(self, source_id: int, target_id: int) -> None:
         self.connection.execute(
             insert(subject).from_select(
-                ["service_id", "name", "name_key", "created_at"],
+                ["service_id", "name", "name_key", "sorting", "created_at"],
                 select(
                     literal(target_id, BigInteger),
                     subject.c.name,
                     subject.c.name_key,
+                    subject.c.sorting,
                     subject.c.created_at,
                 )
                 .where(subject.c.service_id == source_id)

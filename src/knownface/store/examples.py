@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -159,16 +160,34 @@ class Examples(Subjects):
         keys = [one.example.key for one in found]
         for some in chunks(keys):
             self.connection.execute(delete(example).where(example.c.key.in_(some)))
-        owners = {one.subject_id for one in found}
-        for some in chunks(list(owners - self._awaiting(service_id, list(owners)))):
-            self.connection.execute(
-                delete(subject).where(
-                    subject.c.id.in_(some), ~exists().where(example.c.subject_id == subject.c.id)
-                )
-            )
+        self._delete_emptied(service_id, {one.subject_id for one in found})
         self._note(service_id, revision, "remove", keys)
         self.erased = self.erased or bool(keys)
         return [one.example for one in found]
+
+    def move_examples(
+        self, service_id: int, image_ids: Iterable[UUID], subject_name: str
+    ) -> list[Example]:
+        """File these examples under a subject, which is created if need be; return what moved.
+
+        Unknown ids are skipped, and so are examples that the subject has already. A subject whose
+        last example is moved away goes.
+        """
+        revision = self._next_revision(service_id)
+        found = self._find(service_id, list(dict.fromkeys(image_ids)))
+        if not found:
+            return []
+        owner = self._present_or_new(service_id, [subject_name])[0]
+        moved = [one for one in found if one.subject_id != owner.id]
+        keys = [one.example.key for one in moved]
+        for some in chunks(keys):
+            self.connection.execute(
+                update(example).where(example.c.key.in_(some)).values(subject_id=owner.id)
+            )
+        self._delete_emptied(service_id, {one.subject_id for one in moved})
+        self._note(service_id, revision, "put", keys)
+        self.erased = self.erased or bool(keys)
+        return [replace(one.example, subject=owner.name) for one in moved]
 
     def delete_examples_of(self, service_id: int, subject_name: str | None) -> int:
         """Erase a subject's examples and the subject, or, without a name, all examples of the
@@ -195,6 +214,16 @@ class Examples(Subjects):
         self.connection.execute(delete(uncopied).where(listed))
         self.erased = True
         return examples
+
+    def _delete_emptied(self, service_id: int, subject_ids: Collection[int]) -> None:
+        """Delete those of these subjects that have no example, and will not get one of a copy."""
+        emptied = list(set(subject_ids) - self._awaiting(service_id, list(subject_ids)))
+        for some in chunks(emptied):
+            self.connection.execute(
+                delete(subject).where(
+                    subject.c.id.in_(some), ~exists().where(example.c.subject_id == subject.c.id)
+                )
+            )
 
     def _find(self, service_id: int, image_ids: Sequence[UUID]) -> list[_Found]:
         found: dict[UUID, _Found] = {}

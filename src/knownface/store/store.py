@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sqlalchemy import func, select
 
+from knownface.store.browsing import Browsing
 from knownface.store.engines import Database, open_database
 from knownface.store.keys import Keys
 from knownface.store.migrations import is_current, migrate
@@ -19,7 +20,7 @@ from knownface.store.usages import Usages
 from knownface.store.vectors import IndexFeed
 
 
-class Transaction(Keys, People, Overview, Transfer, Usages, IndexFeed):
+class Transaction(Keys, People, Overview, Transfer, Browsing, Usages, IndexFeed):
     """Every query of the program, inside one transaction and one thread."""
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
 
-from knownface.errors import SubjectExists, SubjectNotFound
+from knownface.errors import SubjectExists, SubjectNotFound, WouldMerge
 from knownface.store.changes import ChangeLog
-from knownface.store.names import name_key, normalized
+from knownface.store.names import name_key, normalized, sorting
 from knownface.store.queries import chunks, now
 from knownface.store.tables import example, subject, uncopied
 from knownface.types import Subject
+
+
+class Renaming(NamedTuple):
+    """What became of the wish for another name."""
+
+    updated: bool
+    merged: bool = False
 
 
 class Subjects(ChangeLog):
@@ -40,26 +48,32 @@ class Subjects(ChangeLog):
             raise SubjectExists
         return self._insert_subject(service_id, name)
 
-    def rename_subject(self, service_id: int, old: str, new: str) -> bool:
+    def rename_subject(
+        self, service_id: int, old: str, new: str, *, merge: bool = True
+    ) -> Renaming:
         """Give a subject another name and tell whether that changed anything. SubjectNotFound.
 
         Where another subject has the new name, that one takes over all examples and the renamed one
-        goes.
+        goes; without `merge` that is WouldMerge.
         """
         revision = self._next_revision(service_id)
         renamed = self._present(service_id, old)
         new = normalized(new)
         if renamed.name == new:
-            return False
-        self.erased = True
+            return Renaming(updated=False)
         other = self.subject(service_id, new)
         if other is None or other.id == renamed.id:
+            self.erased = True
             self.connection.execute(
                 update(subject)
                 .where(subject.c.id == renamed.id)
-                .values(name=new, name_key=name_key(new))
+                .values(name=new, name_key=name_key(new), sorting=sorting(new))
             )
-            return True
+            return Renaming(updated=True)
+        if not merge:
+            moving, there = (self._examples_of(one) for one in (renamed, other))
+            raise WouldMerge(renamed.name, moving, other.name, there)
+        self.erased = True
         moved = example.c.subject_id == renamed.id
         self._note_all(service_id, revision, "put", moved)
         self.connection.execute(update(example).where(moved).values(subject_id=other.id))
@@ -69,7 +83,7 @@ class Subjects(ChangeLog):
             .values(subject_id=other.id)
         )
         self.connection.execute(delete(subject).where(subject.c.id == renamed.id))
-        return True
+        return Renaming(updated=True, merged=True)
 
     def delete_subject(self, service_id: int, name: str) -> Subject:
         """Erase a subject with all its examples and return what it was. SubjectNotFound."""
@@ -101,6 +115,12 @@ class Subjects(ChangeLog):
             )
         ).one()
         return subjects, examples
+
+    def _examples_of(self, owner: Subject) -> int:
+        number: int = self.connection.execute(
+            select(func.count()).select_from(example).where(example.c.subject_id == owner.id)
+        ).scalar_one()
+        return number
 
     def _awaiting(self, service_id: int, subject_ids: Sequence[int]) -> set[int]:
         """Return those of these subjects that get examples yet: see copies.py."""
@@ -141,7 +161,13 @@ class Subjects(ChangeLog):
         name = normalized(name)
         number: int = self.connection.execute(
             insert(subject)
-            .values(service_id=service_id, name=name, name_key=name_key(name), created_at=now())
+            .values(
+                service_id=service_id,
+                name=name,
+                name_key=name_key(name),
+                sorting=sorting(name),
+                created_at=now(),
+            )
             .returning(subject.c.id)
         ).scalar_one()
         return Subject(number, name)

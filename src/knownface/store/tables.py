@@ -42,6 +42,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from knownface.store.names import SORTING_LENGTH
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
@@ -144,7 +146,16 @@ subject = Table(
     Column("name", Text, nullable=False),
     Column("name_key", LargeBinary, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # What the name is listed and searched by; PostgreSQL's own order differs from place to place.
+    Column(
+        "sorting",
+        String(SORTING_LENGTH).with_variant(String(SORTING_LENGTH, "C"), "postgresql"),
+        nullable=False,
+        server_default="",
+    ),
     UniqueConstraint("service_id", "name_key"),
+    # Lists are cut out of it alone, so that the last page costs hardly more than the first.
+    Index(None, "service_id", "sorting", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -8,13 +8,16 @@ from fastapi import APIRouter
 
 from knownface.api.admin import (
     applications,
+    collection,
     invitations,
     keys,
     me,
     oidc,
+    pictures,
     services,
     session,
     system,
+    trying,
     users,
 )
 from knownface.api.admin.oidc import provider
@@ -31,4 +34,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     keys.router,
     system.router,
     oidc.router,
+    trying.router,
+    collection.router,
+    pictures.router,
 )
