@@ -87,16 +87,19 @@ def main() -> int:
         print("There is no Chromium here: apt-get install chromium", file=sys.stderr)
         return 1
     options.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="knownface-screens-") as data:
-        with _server(Path(data), options.models) as address, sync_playwright() as playwright:
-            flags = ["--no-sandbox", "--disable-dev-shm-usage"]
-            browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-            _entrance(browser, address, options.folder, options.only)
-            scene = _furnish(address, options.portraits)
-            _count(Path(data), scene.services)
-            _inside(browser, scene, options)
-            scene.owner.close()
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="knownface-screens-") as data,
+        _server(Path(data), options.models) as address,
+        sync_playwright() as playwright,
+    ):
+        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        _entrance(browser, address, options.folder, options.only)
+        scene = _furnish(address, options.portraits)
+        _count(Path(data), scene.services)
+        _inside(browser, scene, options)
+        scene.owner.close()
+        browser.close()
     return 0
 
 
@@ -232,19 +235,20 @@ def _count(data: Path, services: Mapping[str, int]) -> None:
     today = datetime.now(UTC).date()
     rows = []
     for service in services.values():
-        for back in range(1, 150):
+        for back in range(150):
             day = today - timedelta(days=back)
+            slow = chance.choice((-1, 0, 0, 0, 1))
             calm = 0.15 if day.weekday() > 4 else 1.0
             number = int(calm * chance.gauss(420 - back, 70))
-            for bucket, share in ((16, 0.5), (17, 0.35), (19, 0.15)):
+            for bucket, share in ((16 + slow, 0.5), (17 + slow, 0.35), (19 + slow, 0.15)):
                 asked = max(0, int(number * share))
                 milliseconds = int(asked * 1.25**bucket)
                 rows.append((service, day.isoformat(), "ok", bucket, asked, milliseconds))
             rows.append((service, day.isoformat(), "client", 5, max(0, number // 25), number // 8))
     with sqlite3.connect(data / "knownface.db") as database:
         database.executemany(
-            "insert into usage (service_id, day, outcome, bucket, requests, milliseconds) "
-            "values (?, ?, ?, ?, ?, ?)",
+            "insert or replace into usage "
+            "(service_id, day, outcome, bucket, requests, milliseconds) values (?, ?, ?, ?, ?, ?)",
             rows,
         )
     database.close()

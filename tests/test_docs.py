@@ -41,7 +41,8 @@ def text(*names: str) -> str:
 
 def documented_codes() -> set[tuple[int, int]]:
     """Return each (status, code) of the table of errors; a cell may list several."""
-    rows = re.findall(r"^\| ([\d, ]+) \| ([\d, ]+) \|", text("docs/api.md"), re.MULTILINE)
+    tables = text("docs/api.md", "docs/administration.md")
+    rows = re.findall(r"^\| ([\d, ]+) \| ([\d, ]+) \|", tables, re.MULTILINE)
     numbers = re.compile(r"\d+")
     return {
         (int(status), int(code))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from knownface.accounts import is_key
 from knownface.errors import ConfigurationError, KnownfaceError, NameTaken, NotPossible
 from knownface.identity.passwords import usable_email, usable_password
 from knownface.people import Role
@@ -36,13 +37,18 @@ class Provision:
 
 
 def check(provision: Provision) -> None:
-    """Raise ConfigurationError for an owner who could not be made."""
+    """Raise ConfigurationError for an owner or a service that could not be made."""
     if provision.owner_email:
         try:
             email = usable_email(provision.owner_email)
             usable_password(provision.owner_password, email)
         except KnownfaceError as error:
             raise ConfigurationError(f"KNOWNFACE_BOOTSTRAP_OWNER_…: {error.message}") from None
+    for kind, key in provision.keys.items():
+        if not is_key(key):
+            raise ConfigurationError(
+                f"KNOWNFACE_BOOTSTRAP_{kind.name}_KEY should be a UUID, such as uuidgen makes."
+            )
 
 
 def provide(store: Store, accounts: Accounts, users: Users, provision: Provision) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from knownface.store import Store
 
 FLUSH_SECONDS: Final = 10.0
-# From a millisecond to a minute, each range a quarter wider than the one before.
-BOUNDS: Final = tuple(1.25**step for step in range(51))
+# From a millisecond to a minute, each a tenth above the one before.
+BOUNDS: Final = tuple(1.1**step for step in range(118))
 KEPT_DAYS: Final = 800
 MOST_DAYS: Final = 366
 MOST_MONTHS: Final = 24

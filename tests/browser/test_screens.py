@@ -196,7 +196,7 @@ def test_a_service_is_cloned_and_deleted_by_its_name(visit: Visits, site: Site) 
 
 
 def test_users_are_found_promoted_and_deleted(visit: Visits, site: Site) -> None:
-    person = site.newcomer("Ines", unique("Moreau")[-8:])
+    person = site.newcomer("Irma", unique("Moreau")[-8:])
     page = visit("/users", site.owner)
     page.get_by_role("searchbox").fill(person.email)
     expect(page.locator("#results tbody tr")).to_have_count(1)
@@ -204,8 +204,8 @@ def test_users_are_found_promoted_and_deleted(visit: Visits, site: Site) -> None
     expect(page.get_by_role("status")).to_contain_text("is changed")
     assert person.call("GET", "/me")["role"] == "ADMINISTRATOR"
     accessible(page)
-    page.get_by_role("button", name="Delete Ines").click()
-    expect(dialog(page)).to_contain_text("Ines")
+    page.get_by_role("button", name="Delete Irma").click()
+    expect(dialog(page)).to_contain_text("Irma")
     accessible(page)
     dialog(page).get_by_role("button", name="Delete account").click()
     expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()

@@ -57,7 +57,7 @@ def serve(settings: Settings) -> None:
     # The kernel ignores this signal for the first process of a container unless it is asked for.
     signal.signal(signal.SIGTERM, _stop_starting)
     configure_logging(settings.log_level, settings.log_format)
-    for chatty in ("uvicorn", "alembic"):
+    for chatty in ("uvicorn", "alembic", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with _bind(settings.host, settings.port) as listener:
         _serve(settings, listener)

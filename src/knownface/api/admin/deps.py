@@ -48,6 +48,8 @@ def _trusted(app: App, address: str) -> bool:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
     networks = filter(None, map(str.strip, app.settings.trusted_proxies.split(",")))
     return any(found in ipaddress.ip_network(network, strict=False) for network in networks)
 
@@ -115,12 +117,17 @@ async def _actor(
 async def _same_site(turn: TurnDep) -> None:
     """Refuse what another site makes a browser send, where no cookie stands in for a token."""
     headers, settings = turn.request.headers, turn.app.settings
-    if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
-        raise Forbidden("This is not to be called from pages of other sites.")
-    origin = headers.get("origin")
-    own = {headers.get("host"), urlsplit(settings.public_url).netloc or None}
-    if origin is not None and urlsplit(origin).netloc not in own:
-        raise Forbidden("This is not to be called from pages of other sites.")
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:  # which no page can set, and which knows of no proxy
+        own = site in {"same-origin", "none"}
+    else:
+        names = {headers.get("host"), urlsplit(settings.public_url).netloc or None}
+        own = origin is None or urlsplit(origin).netloc in names
+    if not own:
+        raise Forbidden(
+            "This is not to be called from pages of other sites. "
+            "If this page is the server's own, set KNOWNFACE_PUBLIC_URL to its address."
+        )
 
 
 ActorDep = Annotated[Actor, Depends(_actor)]

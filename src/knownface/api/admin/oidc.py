@@ -5,16 +5,10 @@ What has to be remembered until the provider sends the browser back is in a sign
 
 from __future__ import annotations
 
-import hmac
-import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter
-from joserfc.errors import JoseError
 from starlette.responses import RedirectResponse, Response
 
 from knownface.api.admin import schemas
@@ -30,12 +24,14 @@ from knownface.api.admin.deps import (
 from knownface.api.admin.describing import PREFIX, operation
 from knownface.api.deps import Turn, TurnDep
 from knownface.api.schemas import Failure
+from knownface.api.wire import Json
 from knownface.app import App
 from knownface.errors import Forbidden, KnownfaceError, LinkExpired, NotFound, NotPossible
-from knownface.identity import External
+from knownface.identity import External, SignedIn
 from knownface.people import Actor
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from knownface.api.admin.provider_client import ProviderClient
 
 router: Final = APIRouter(tags=["Admin: OpenID Connect"])
 
@@ -43,7 +39,6 @@ COOKIE: Final = "knownface_oidc"
 PATH: Final = "/admin/oidc"
 _KIND: Final = "oidc"
 _SECONDS: Final = 900
-_DISCOVERY: Final = "/.well-known/openid-configuration"
 _MOVED: Final = 303
 # What the page tells of a failure; the query of its address names it.
 _REASONS: Final[tuple[tuple[type[KnownfaceError], str], ...]] = (
@@ -58,17 +53,15 @@ _REDIRECT: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def provider(app: App) -> Any:
+def provider(app: App) -> ProviderClient | None:
     """Return the client of the provider that the settings name, None when they name none."""
     settings = app.settings
     if not settings.oidc_issuer:
         return None
-    return OAuth().register(
-        name="provider",
-        server_metadata_url=settings.oidc_issuer + _DISCOVERY,
-        client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret or None,
-        client_kwargs={"scope": "openid email profile", "code_challenge_method": "S256"},
+    from knownface.api.admin.provider_client import ProviderClient
+
+    return ProviderClient(
+        settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret
     )
 
 
@@ -116,18 +109,14 @@ async def finish(turn: TurnDep, actor: VisitorDep) -> Response:
     return arrived
 
 
-async def _depart(turn: Turn, asked: dict[str, Any]) -> Response:
+async def _depart(turn: Turn, asked: Json) -> Response:
     app, client = turn.app, turn.request.app.state.provider
     if client is None:
         raise NotFound("No OpenID Connect provider is set up.")
-    session: dict[str, Any] = {}
-    turn.request.scope["session"] = session
-    try:
-        leaving: Response = await client.authorize_redirect(
-            turn.request, f"{app.settings.public_url}{PATH}/callback"
-        )
-    except (httpx.HTTPError, AuthlibBaseError, RuntimeError, ValueError) as error:
-        return _failed(error, "provider")
+    found = await client.depart(turn.request, f"{app.settings.public_url}{PATH}/callback")
+    if found is None:
+        return _failed("provider")
+    leaving, session = found
     leaving.set_cookie(
         COOKIE,
         app.signer.sign(_KIND, {**asked, "session": session}, _SECONDS),
@@ -138,47 +127,40 @@ async def _depart(turn: Turn, asked: dict[str, Any]) -> Response:
         samesite="lax",
     )
     leaving.headers["cache-control"] = "no-store"
-    return leaving
+    answered: Response = leaving
+    return answered
 
 
 async def _arrive(turn: Turn, asked: Mapping[str, Any], actor: Actor | None) -> Response:
     """Sign in, or connect, and return where to go then."""
     app, request = turn.app, turn.request
+    client: ProviderClient = request.app.state.provider
+    claims = await client.claims(request, dict(asked.get("session") or {}))
+    if claims is None:
+        return _failed("provider")
+    external, target = _external(client.issuer, claims), _local(asked.get("next"))
+    place, invitation, wanted = place_of(app, request), asked.get("invitation"), asked.get("user")
+
+    def enter() -> SignedIn | None:
+        if wanted is None:
+            return app.identity.sign_in_external(external, place, invitation)
+        if actor is None or actor.user.id != wanted:
+            raise NotPossible("Somebody else has signed in meanwhile.")
+        app.identity.connect(actor, external)
+        return None
+
     try:
-        external = await _claims(turn, dict(asked.get("session") or {}))
-    except (httpx.HTTPError, AuthlibBaseError, JoseError, RuntimeError, ValueError) as error:
-        return _failed(error, "provider")
-    target = _local(asked.get("next"))
-    try:
-        if (wanted := asked.get("user")) is not None:
-            if actor is None or actor.user.id != wanted:
-                raise NotPossible("Somebody else has signed in meanwhile.")
-            await turn.use(lambda: app.identity.connect(actor, external))
-            return RedirectResponse(target, _MOVED)
-        place, invitation = place_of(app, request), asked.get("invitation")
-        entered = await turn.use(lambda: app.identity.sign_in_external(external, place, invitation))
-    except KnownfaceError as error:
+        entered = await turn.use(enter)
+    except KnownfaceError as error:  # whoever comes back is in a browser, which shows no JSON
         reasons = [name for kind, name in _REASONS if isinstance(error, kind)]
-        return _failed(error, reasons[0] if reasons else "provider")
+        return _failed(reasons[0] if reasons else "provider")
     arrived = RedirectResponse(target, _MOVED)
-    set_cookie(app, request, arrived, entered.cookie)
+    if entered is not None:
+        set_cookie(app, request, arrived, entered.cookie)
     return arrived
 
 
-async def _claims(turn: Turn, session: dict[str, Any]) -> External:
-    """Return what the provider says, whose signature, nonce and receiver Authlib has checked."""
-    client, issuer = turn.request.app.state.provider, turn.app.settings.oidc_issuer
-    turn.request.scope["session"] = session
-    token = await client.authorize_access_token(turn.request)
-    claims: dict[str, Any] = dict(token.get("userinfo") or {})
-    if not hmac.compare_digest(str(claims.get("iss", "")).rstrip("/").encode(), issuer.encode()):
-        raise ValueError("another issuer than was set")
-    if "email" not in claims:
-        told = await client.userinfo(token=token)
-        if told.get("sub") == claims.get("sub"):
-            claims = {**told, **claims}
-    if not claims.get("sub") or not claims.get("email"):
-        raise ValueError("the provider tells no subject or e-mail address")
+def _external(issuer: str, claims: Mapping[str, Any]) -> External:
     first, _, last = str(claims.get("name") or "").partition(" ")
     return External(
         issuer,
@@ -190,9 +172,7 @@ async def _claims(turn: Turn, session: dict[str, Any]) -> External:
     )
 
 
-def _failed(error: Exception, reason: str) -> Response:
-    # Its class, not its text, which may name a person.
-    log.warning("sign-in by provider failed", extra={"error": type(error).__name__})
+def _failed(reason: str) -> Response:
     return RedirectResponse(f"/login?failed={reason}", _MOVED)
 
 
