@@ -6,7 +6,6 @@ from itertools import count
 from typing import Any
 
 from api.admin.permissions import EVERYBODY_SIGNED_IN, Row, World
-
 from knownface.types import ServiceType
 
 SEE = "200 200 200 200 200 404 401"
