@@ -48,11 +48,6 @@ def key_digest(key: str) -> bytes:
     return hashlib.sha256(_DOMAIN + key.encode()).digest()
 
 
-def is_key(text: str) -> bool:
-    """Tell whether a text could be an API key."""
-    return _UUID.fullmatch(text) is not None
-
-
 @dataclass(frozen=True, slots=True)
 class EmbedderChange:
     """The model of a service's embeddings, its last change, and the examples that got none of it.
