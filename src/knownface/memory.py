@@ -14,23 +14,16 @@ from typing import Final
 _MAPPINGS: Final = Path("/proc/self/maps")
 _PAGEOUT: Final = 21  # MADV_PAGEOUT of Linux 5.4
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of glibc
-_TRIM_THRESHOLD: Final = -1  # M_TRIM_THRESHOLD: what is free at the end of a heap and stays
-_MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD: larger pieces are asked of the system one by one
-_HELD: Final = 32 << 20
 _READ_ONLY: Final = ("r-xp", "r--p")
 
 
 def share_arenas(most: int = 2) -> None:
     """Let all threads allocate from a few heaps: in one heap a thread, each keeps its own holes.
 
-    To be called before threads are started. After 300 requests in parallel it saves 35 MB. What a
-    request has freed stays for the next one, some megabytes until `return_freed`: with eight
-    clients each request had hundreds of pages made anew.
+    To be called before threads are started. After 300 requests in parallel it saves 35 MB.
     """
     if tune := _function("mallopt"):
         tune(_ARENA_MAX, most)
-        tune(_MMAP_THRESHOLD, _HELD)
-        tune(_TRIM_THRESHOLD, 2 * _HELD)
 
 
 def return_freed() -> None:
