@@ -150,7 +150,29 @@ def _entrance(browser: Browser, address: str, folder: Path, only: str) -> None:
 def _inside(browser: Browser, scene: Scene, options: argparse.Namespace) -> None:
     cookie = scene.owner.cookies["knownface_session"]
     folder, only = options.folder, options.only
-    _look(browser, scene.address, folder, scene.screens, only, cookie=cookie)
+    act = _with_portraits(options.portraits) if options.portraits else None
+    _look(browser, scene.address, folder, scene.screens, only, cookie=cookie, act=act)
+
+
+def _with_portraits(portraits: Path) -> dict[str, Callable[[Page], object]]:
+    """Return what to do on the screens that say little before they were given a picture."""
+
+    def give(page: Page, **pictures: str) -> None:
+        for stage, name in pictures.items():
+            page.set_input_files(f"#{stage} [data-file]", portraits / f"{name}.jpg")
+        page.wait_for_selector(".face-item")
+        page.evaluate("scrollTo(0, 0)")
+
+    def open_first(page: Page) -> None:
+        page.locator("#subjects [role=option]").first.click()
+        page.locator("#examples img").first.wait_for()
+        page.wait_for_load_state("networkidle")
+
+    return {
+        "try": lambda page: give(page, stage="person_a_1"),
+        "verification": lambda page: give(page, source="person_b_1", target="person_b_2"),
+        "faces": open_first,
+    }
 
 
 def _look(
