@@ -174,8 +174,7 @@ def _acts(portraits: Path) -> dict[str, Callable[[Page], object]]:
     def verify(page: Page) -> None:
         send(page, "#source", one)
         send(page, "#target", several)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(1500)
+        page.locator("#answer", has_text="face_matches").wait_for()
 
     def collect(page: Page) -> None:
         page.get_by_text(NAMES["a"]).first.click()
