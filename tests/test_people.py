@@ -17,7 +17,9 @@ from knownface.app import build
 from knownface.cli import main
 from knownface.errors import (
     ConfigurationError,
+    EmailTaken,
     Forbidden,
+    LinkExpired,
     NotPossible,
     UserNotFound,
     WrongCredentials,
@@ -294,3 +296,66 @@ def test_links_and_tokens_of_the_command_open_the_server(
     assert desk.identity.sign_up(asked, HERE).user.role is Role.ADMINISTRATOR
     desk.store.close()
     assert "Application nowhere not found" in run("invite", "--application", "nowhere", fails=1)
+
+
+def test_the_command_speaks_to_people_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KNOWNFACE_DATA", str(tmp_path / "data"))
+
+    def said(*words: str, answer: str | None = None, code: int = 0) -> str:
+        result = CliRunner().invoke(main, ["user", *words], input=answer)
+        assert result.exit_code == code, result.output
+        return result.stdout
+
+    jane = ("--email", "jane@example.org")
+    assert "the first one to sign up owns the server" in said("list")
+    assert "To choose a password within a day: http://localhost:8000/reset/" in said(
+        "create", *jane
+    )
+    assert "jane@example.org" in said("list")
+    assert said("set-role", *jane, "--role", "owner") == "jane@example.org is owner now.\n"
+    assert said("reset-password", *jane).startswith("http://localhost:8000/reset/")
+    assert said("invite").startswith("http://localhost:8000/join/")
+    assert said("create-token", *jane, "--name", "backup").startswith("kft_")
+    said("create", "--email", "john@example.org")
+    assert "john" in said("delete", "--email", "john@example.org", answer="n\n", code=1)
+    assert "Deleted john" in said("delete", "--email", "john@example.org", answer="y\n")
+
+
+def test_an_account_is_neither_made_twice_nor_a_second_owner(store: Store, desk: Desk) -> None:
+    desk.users.create("jane@example.org", "Jane", "Doe", None, Role.OWNER)
+    with pytest.raises(EmailTaken):
+        desk.users.create("Jane@example.org", "Jane", "Doe", None, Role.USER)
+    with pytest.raises(NotPossible, match="has an owner already"):
+        desk.users.create("john@example.org", "John", "Doe", None, Role.OWNER)
+    with pytest.raises(EmailTaken):
+        desk.invitations.invite(None, "", "jane@example.org", Role.USER)
+    with pytest.raises(NotPossible):
+        desk.invitations.invite(None, "", None, Role.OWNER)
+    del store
+
+
+def test_whoever_has_an_account_joins_with_an_invitation_for_him(store: Store, desk: Desk) -> None:
+    ada, bob = add(store, "ada"), add(store, "bob")
+    with store.begin() as tx:
+        home = tx.create_application("home")
+    _, link = desk.invitations.invite(None, "", None, Role.USER, home.id)
+    desk.invitations.accept(Actor(ada), link.rpartition("/")[2])
+    with pytest.raises(LinkExpired):
+        desk.invitations.accept(Actor(bob), link.rpartition("/")[2])
+    _, to_server = desk.invitations.invite(None, "", None, Role.USER)
+    with pytest.raises(NotPossible, match="an account already"):
+        desk.invitations.accept(Actor(bob), to_server.rpartition("/")[2])
+    with store.snapshot() as tx:
+        assert [member.user.id for member in tx.members(home.id)] == [ada.id]
+        assert tx.memberships(bob.id) == {}
+
+
+def test_whoever_has_no_password_keeps_the_way_in_that_he_has(store: Store, desk: Desk) -> None:
+    actor = Actor(add(store, "ada"))
+    with pytest.raises(NotPossible):
+        desk.identity.disconnect(actor)
+    with pytest.raises(NotPossible):
+        desk.identity.change_password(actor, "anything at all", PASSWORD, HERE)
+    with pytest.raises(WrongCredentials):
+        desk.identity.sign_in("ada@example.org", "", HERE)

@@ -254,6 +254,16 @@ def test_settings_cannot_be_changed() -> None:
         settings.port = 1  # type: ignore[misc]  # that it is an error is what is tested
 
 
+def test_no_secret_is_shown_right_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KNOWNFACE_SMTP_URL", "http://me:hunter2@mail.example.org")
+    assert "hunter2" not in refusal()
+    secrets = [one for one in catalogue() if one.secret]
+    assert len(secrets) >= 6
+    for one in secrets:
+        monkeypatch.setenv(one.variable, f"smtp://hunter2:{one.name}@host")
+    assert "hunter2" not in repr(load())
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     for setting in catalogue():
         assert setting.description.endswith("."), setting.name
@@ -267,6 +277,12 @@ def test_every_setting_says_what_it_is_for() -> None:
         ("KNOWNFACE_CORS_ORIGINS", "https://a.example,b"),
         ("KNOWNFACE_MAX_FILE_SIZE", "9" * 400),
         ("KNOWNFACE_MAX_FILE_SIZE", "2TB"),
+        ("KNOWNFACE_PUBLIC_URL", "faces.example"),
+        ("KNOWNFACE_PUBLIC_URL", "https://faces.example/?a=b"),
+        ("KNOWNFACE_TRUSTED_PROXIES", "10.0.0.1, proxy"),
+        ("KNOWNFACE_SMTP_URL", "mail.example.org"),
+        ("KNOWNFACE_SMTP_URL", "smtp://mail.example.org:port"),
+        ("KNOWNFACE_REGISTRATION", "anybody"),
     ],
 )
 def test_values_of_the_right_type_that_make_no_sense_are_refused(

@@ -54,11 +54,6 @@ def key_hint(key: str) -> str:
     return key[-4:]
 
 
-def is_key(text: str) -> bool:
-    """Tell whether a text could be an API key."""
-    return _UUID.fullmatch(text) is not None
-
-
 @dataclass(frozen=True, slots=True)
 class EmbedderChange:
     """The model of a service's embeddings, its last change, and the examples that got none of it.

@@ -97,7 +97,7 @@ class Mailer:
         if self._parts.scheme == "smtps":
             return smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=context)
         server = smtplib.SMTP(host, port, timeout=_TIMEOUT)
-        server.ehlo_or_helo_if_needed()
+        server.ehlo()
         if server.has_extn("starttls"):
             server.starttls(context=context)
         elif self._parts.username:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from knownface.accounts import is_key
 from knownface.errors import ConfigurationError, KnownfaceError, NameTaken, NotPossible
 from knownface.identity.passwords import usable_email, usable_password
 from knownface.people import Role
@@ -45,10 +45,17 @@ def check(provision: Provision) -> None:
         except KnownfaceError as error:
             raise ConfigurationError(f"KNOWNFACE_BOOTSTRAP_OWNER_…: {error.message}") from None
     for kind, key in provision.keys.items():
-        if not is_key(key):
+        if not _is_uuid(key):
             raise ConfigurationError(
                 f"KNOWNFACE_BOOTSTRAP_{kind.name}_KEY should be a UUID, such as uuidgen makes."
             )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()  # which takes other spellings, too
+    except ValueError:
+        return False
 
 
 def provide(store: Store, accounts: Accounts, users: Users, provision: Provision) -> None:

@@ -416,7 +416,7 @@ def _reason(message: str) -> str:
 def _described(name: str, field: FieldInfo) -> Setting:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     also = extra.get("also")
-    default = str(extra.get("default", field.default))
+    default = str(extra.get("default", field.default)) or "none"
     return Setting(
         name=name,
         variable=f"{PREFIX}{name.upper()}",

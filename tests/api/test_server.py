@@ -19,11 +19,11 @@ from starlette.types import Message, Receive, Scope, Send
 import tiny_models
 from api.calls import RECOGNITION, Caller, failed, new_caller, serving
 from knownface.api.deps import Pool
-from knownface.api.middleware import BodyLimit
+from knownface.api.middleware import Admission, BodyLimit
 from knownface.api.server import create_server
 from knownface.api.trail import Trail
 from knownface.app import App, build
-from knownface.errors import DeadlineExceeded
+from knownface.errors import DeadlineExceeded, Overloaded
 from knownface.settings import Settings
 from knownface.types import ServiceType
 
@@ -234,6 +234,34 @@ def test_requests_over_the_limit_are_refused_at_once_but_never_health(settings: 
             client.portal.call(leave.set)
             assert waiting.result(10).json() == "done"
             assert client.get("/api/v1/config").status_code == 200
+
+
+def test_people_and_programs_do_not_keep_each_other_out() -> None:
+    async def call() -> None:
+        entered, leave = anyio.Event(), anyio.Event()
+
+        async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+            del receive, send
+            if scope["path"] == "/admin/api/me":
+                entered.set()
+                await leave.wait()
+
+        door = Admission(waiting, most=1, desk=1, exempt=())
+
+        async def knock(path: str) -> None:
+            await door({"type": "http", "path": path}, print, print)  # type: ignore[arg-type]  # nothing is sent
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(knock, "/admin/api/me")
+            await entered.wait()
+            for path in ("/admin/api/session", "/login"):
+                with pytest.raises(Overloaded):
+                    await knock(path)
+            await knock("/api/v1/recognition/recognize")
+            leave.set()
+        await knock("/login")
+
+    anyio.run(call)
 
 
 def test_a_failed_request_gives_its_permit_back(settings: Settings) -> None:
