@@ -77,7 +77,9 @@ class UsageCounter:
 
     def key_used(self, key_id: int) -> None:
         """Note that a key opened something just now."""
-        self._used[key_id] = self._clock()
+        moment = self._clock()
+        with self._lock:
+            self._used[key_id] = moment
 
     def flush(self) -> None:
         """Add what was counted to the database; where that fails it is kept for the next time."""
