@@ -8,6 +8,7 @@ Each screen becomes FOLDER/<screen>-<look>.png. Needs a Chromium (Debian's packa
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from random import Random
 from typing import Any
 
 import httpx
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ADMIN = "/admin/api"
@@ -150,29 +152,49 @@ def _entrance(browser: Browser, address: str, folder: Path, only: str) -> None:
 def _inside(browser: Browser, scene: Scene, options: argparse.Namespace) -> None:
     cookie = scene.owner.cookies["knownface_session"]
     folder, only = options.folder, options.only
-    act = _with_portraits(options.portraits) if options.portraits else None
+    act = _acts(options.portraits) if options.portraits else {}
     _look(browser, scene.address, folder, scene.screens, only, cookie=cookie, act=act)
 
 
-def _with_portraits(portraits: Path) -> dict[str, Callable[[Page], object]]:
-    """Return what to do on the screens that say little before they were given a picture."""
+def _acts(portraits: Path) -> dict[str, Callable[[Page], object]]:
+    """Return what is done on a screen before its picture is taken."""
+    one = (portraits / "person_a_1.jpg").read_bytes()
+    several = _side_by_side(
+        *(portraits / f"{name}.jpg" for name in ("person_a_2", "person_b_2", "impostor_1"))
+    )
 
-    def give(page: Page, **pictures: str) -> None:
-        for stage, name in pictures.items():
-            page.set_input_files(f"#{stage} [data-file]", portraits / f"{name}.jpg")
-        page.wait_for_selector(".face-item")
-        page.evaluate("scrollTo(0, 0)")
+    def send(page: Page, where: str, picture: bytes) -> None:
+        files = [{"name": "picture.jpg", "mimeType": "image/jpeg", "buffer": picture}]
+        page.locator(f"{where} [data-file]").set_input_files(files)  # type: ignore[arg-type]  # its TypedDict
 
-    def open_first(page: Page) -> None:
-        page.locator("#subjects [role=option]").first.click()
-        page.locator("#examples img").first.wait_for()
+    def try_it(page: Page) -> None:
+        send(page, "#stage", several)
+        page.locator("#faces > li").first.wait_for()
+
+    def verify(page: Page) -> None:
+        send(page, "#source", one)
+        send(page, "#target", several)
+        page.locator("#answer", has_text="face_matches").wait_for()
+
+    def collect(page: Page) -> None:
+        page.get_by_text(NAMES["a"]).first.click()
         page.wait_for_load_state("networkidle")
 
-    return {
-        "try": lambda page: give(page, stage="person_a_1"),
-        "verification": lambda page: give(page, source="person_b_1", target="person_b_2"),
-        "faces": open_first,
-    }
+    return {"try": try_it, "verification": verify, "faces": collect}
+
+
+def _side_by_side(*files: Path) -> bytes:
+    pictures = [Image.open(file).convert("RGB") for file in files]
+    high = 480
+    scaled = [one.resize((round(one.width * high / one.height), high)) for one in pictures]
+    joined = Image.new("RGB", (sum(one.width for one in scaled), high))
+    left = 0
+    for one in scaled:
+        joined.paste(one, (left, 0))
+        left += one.width
+    written = io.BytesIO()
+    joined.save(written, "JPEG", quality=92)
+    return written.getvalue()
 
 
 def _look(
@@ -240,7 +262,7 @@ def _furnish(address: str, portraits: Path | None) -> Scene:
 
 
 def _enrol(address: str, key: str, portraits: Path) -> None:
-    for file in sorted(portraits.glob("person_*_*.jpg")):
+    for file in sorted(portraits.glob("person_*_1.jpg")):
         subject = NAMES[file.stem.split("_")[1]]
         httpx.post(
             f"{address}/api/v1/recognition/faces",

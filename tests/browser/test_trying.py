@@ -120,7 +120,7 @@ def test_a_picture_without_a_face_says_so_and_the_next_one_is_looked_at(
 ) -> None:
     page = visit(f"/services/{site.owner.service()}/try", site.owner, language="de")
     page.set_input_files(FILE, nobody(tmp_path))
-    expect(page.get_by_role("alert").first).to_have_text("Auf diesem Bild ist kein Gesicht.")
+    expect(page.get_by_role("alert").first).to_contain_text("kein Gesicht")
     assert answer_of(page)["code"] == 28
     accessible(page)
     notes = tmp_path / "notes.txt"
