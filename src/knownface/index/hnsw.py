@@ -48,8 +48,8 @@ _CANDIDATES: Final = 1024  # asked of the graph at the most
 _FIRST: Final = 8  # asked of it first, where only the first place is wanted
 _FURTHER: Final = 512  # and where further ones are, of which most are strangers
 # By how much the first place has to stand out, in the spread of the cosines of random directions.
-# In half a million faces none of 3,100 answers that did was wrong, of those between 1.1 and 1.3
-# about one in a hundred.
+# Chosen among half a million faces: none of the answers that did was wrong. docs/performance.md has
+# the figures.
 _STANDS_OUT: Final = 1.3
 
 
