@@ -12,8 +12,8 @@ from typing import ClassVar, Final, Protocol
 import numpy as np
 
 from knownface.errors import ConfigurationError, ModelUnavailable
-from knownface.imaging import resize
-from knownface.types import F32, U8, Image
+from knownface.imaging import paste, resize
+from knownface.types import F32, U8, Image, Tensor
 from knownface.vision.catalog import ModelSpec
 from knownface.vision.tensors import to_tensor
 
@@ -39,11 +39,14 @@ class Detector(Protocol):
 
     spec: ModelSpec
 
-    def prepare(self, image: Image, max_size: int) -> tuple[F32, float]:
-        """Return the input tensor [3, H, W] and the factor from picture to tensor pixels."""
+    def prepare(self, image: Image, max_size: int) -> tuple[Tensor, float]:
+        """Return the input and the factor from picture to input pixels.
+
+        That is float32 [3, H, W], or uint8 [H, W, 3] of a family that is fed pixels.
+        """
         ...
 
-    def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
+    def decode(self, outputs: Sequence[F32], tensor: Tensor, scale: float) -> Detections:
         """Return the faces in picture pixels, overlaps already removed, best first."""
         ...
 
@@ -55,9 +58,10 @@ class Detector(Protocol):
 class YuNet:
     """YuNet (libfacedetection, OpenCV Zoo): anchor-free, strides 8, 16 and 32, five landmarks.
 
-    Input BGR 0..255, padded at the right and the bottom to multiples of 32. Outputs per stride s,
-    for each cell of a grid in row-major order: `cls_s`, `obj_s` [N, 1], `bbox_s` [N, 4] (offset of
-    the centre in cells, log of the size) and `kps_s` [N, 10] (offsets in cells).
+    Input BGR 0..255, on a canvas that is black at the right and the bottom. Its sides are multiples
+    of 32, and only some of these, for a runtime prepares itself for each size. Outputs per stride
+    s, for each cell of a grid in row-major order: `cls_s`, `obj_s` [N, 1], `bbox_s` [N, 4] (offset
+    of the centre in cells, log of the size) and `kps_s` [N, 10] (offsets in cells).
     Source: https://github.com/ShiqiYu/libfacedetection.
     """
 
@@ -69,6 +73,9 @@ class YuNet:
     OVERLAP: ClassVar[float] = 0.3
     # Pictures smaller than this are doubled: in a thumbnail a face has too few cells.
     SMALL: ClassVar[int] = 400
+    # Sides of a canvas are multiples of this, or what most cameras' pictures become.
+    STEP: ClassVar[int] = 128
+    USUAL: ClassVar[int] = 480
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
@@ -79,7 +86,7 @@ class YuNet:
     def output_names(self) -> tuple[str, ...]:
         return tuple(f"{head}_{stride}" for head in self.HEADS for stride in self.STRIDES)
 
-    def prepare(self, image: Image, max_size: int) -> tuple[F32, float]:
+    def prepare(self, image: Image, max_size: int) -> tuple[Tensor, float]:
         longer = max(image.width, image.height)
         scale = 1.0
         if self.spec.size:
@@ -88,12 +95,16 @@ class YuNet:
             scale = max_size / longer
         elif longer < self.SMALL:
             scale = 2.0
-        pixels = canvas(image, scale, self.spec.size)
-        return np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1), np.float32), scale
+        return canvas(image, scale, self.spec.size, side=self._side, swapped=True), scale
 
-    def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
+    def _side(self, pixels: int) -> int:
+        """Return the side of a canvas for so many pixels."""
+        side = -(-pixels // self.STEP) * self.STEP
+        return self.USUAL if pixels <= self.USUAL < side else side
+
+    def decode(self, outputs: Sequence[F32], tensor: Tensor, scale: float) -> Detections:
         heads = dict(zip(self.output_names, outputs, strict=True))
-        parts = [self._decode_stride(heads, s, tensor.shape[2] // s) for s in self.STRIDES]
+        parts = [self._decode_stride(heads, s, tensor.shape[1] // s) for s in self.STRIDES]
         return _best(parts, self.OVERLAP, scale)
 
     def _decode_stride(self, heads: Mapping[str, F32], stride: int, columns: int) -> Detections:
@@ -151,7 +162,7 @@ class SCRFD:
             scale = min(wanted, max_size or wanted) / longer
         return to_tensor(canvas(image, scale, self.spec.size), self.spec), scale
 
-    def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
+    def decode(self, outputs: Sequence[F32], tensor: Tensor, scale: float) -> Detections:
         by_columns: dict[int, list[F32]] = {columns: [] for columns in self.COLUMNS}
         for output in outputs:
             rows = output.reshape(-1, output.shape[-1])
@@ -206,16 +217,28 @@ def filling(image: Image, size: tuple[int, int]) -> float:
     return min(size[0] / image.width, size[1] / image.height)
 
 
-def canvas(image: Image, scale: float, size: tuple[int, int] | None) -> U8:
+def multiple_of_32(pixels: int) -> int:
+    """Return the next multiple of 32."""
+    return -(-pixels // 32) * 32
+
+
+def canvas(
+    image: Image,
+    scale: float,
+    size: tuple[int, int] | None,
+    *,
+    side: Callable[[int], int] = multiple_of_32,
+    swapped: bool = False,
+) -> U8:
     """Return the scaled picture at the top left of a black one, uint8 [H, W, 3] RGB.
 
-    That has the given (width, height), else the next multiples of 32.
+    That has the given (width, height), else the sides that `side` says; `swapped` makes it BGR.
     """
     width = max(1, round(image.width * scale))
     height = max(1, round(image.height * scale))
-    across, down = size or (-(-width // 32) * 32, -(-height // 32) * 32)
+    across, down = size or (side(width), side(height))
     pixels = np.zeros((down, across, 3), np.uint8)
-    pixels[:height, :width] = resize(image, width, height).pixels
+    paste(resize(image, width, height).pixels, pixels, swapped=swapped)
     return pixels
 
 

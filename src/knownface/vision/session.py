@@ -21,9 +21,9 @@ import numpy as np
 
 from knownface import memory
 from knownface.errors import ModelUnavailable
-from knownface.types import F32
+from knownface.types import F32, Tensor
 from knownface.vision.catalog import ModelSpec, sha256_of
-from knownface.vision.families import complaint
+from knownface.vision.families import PIXELS, complaint
 from knownface.vision.runtimes import (
     CPU,
     Choice,
@@ -135,12 +135,13 @@ class Network:
             self._loaded = None
         memory.return_freed()
 
-    def run(self, tensor: F32) -> tuple[F32, ...]:
+    def run(self, tensor: Tensor) -> tuple[F32, ...]:
         """Return the outputs for a batch, float32 [B, …], each with the batch as axis 0.
 
-        Loads the model when needed. Raises ModelUnavailable when that fails, at once while the file
-        that failed is still the same one; what the runtime raises about this very tensor passes
-        through.
+        The batch is float32 as the model takes it, or uint8 [B, H, W, 3] where the family is fed
+        pixels. Loads the model when needed. Raises ModelUnavailable when that fails, at once while
+        the file that failed is still the same one; what the runtime raises about this very tensor
+        passes through.
         """
         # The local name keeps the session alive while another thread unloads the network.
         loaded = self._loaded or self._load_for_a_run()
@@ -230,7 +231,7 @@ class _Loaded:
         self._unbatched: frozenset[int] = frozenset()
         self._warm(spec)
 
-    def run(self, tensor: F32) -> tuple[F32, ...]:
+    def run(self, tensor: Tensor) -> tuple[F32, ...]:
         outputs = self.session.run(tensor)
         if not self._unbatched:
             return tuple(outputs)
@@ -239,7 +240,7 @@ class _Loaded:
     def _warm(self, spec: ModelSpec) -> None:
         """Run each pinned batch once, and learn which outputs lack the batch axis (as SCRFD's)."""
         for batch in sorted({1, spec.max_batch}):
-            outputs = self.run(np.zeros(_shape(self._shape, spec, batch), np.float32))
+            outputs = self.run(_blank(_shape(self._shape, spec, batch), spec))
             lacking = [i for i, o in enumerate(outputs) if o.ndim == 0 or o.shape[0] != batch]
             if lacking and batch > 1:
                 raise ModelUnavailable(
@@ -254,6 +255,14 @@ class _Loaded:
                     f"not the {spec.dimension} of its dimension."
                 )
             self._unbatched = frozenset(lacking)
+
+
+def _blank(shape: tuple[int, ...], spec: ModelSpec) -> Tensor:
+    """Return an input of zeros as the family is fed it."""
+    if spec.family not in PIXELS:
+        return np.zeros(shape, np.float32)
+    batch, channels, height, width = shape
+    return np.zeros((batch, height, width, channels), np.uint8)
 
 
 def _shape(declared: Sequence[int | None], spec: ModelSpec, batch: int) -> tuple[int, ...]:
