@@ -96,6 +96,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             app.rest()
             _greet(settings, listener, app)
             app.fetch_optional()
+            app.tuner.start()
             app.reembedder.start()
             app.keeper.start()
 
