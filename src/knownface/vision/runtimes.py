@@ -50,7 +50,7 @@ class Session(Protocol):
         """Return the outputs in the order of `output_names`, arrays that nobody else writes to.
 
         The tensor has the shape of the input; for a family that is fed pixels it is uint8
-        [B, H, W, 3].
+        [B, H, W, 3] in the model's colours.
         """
         ...
 

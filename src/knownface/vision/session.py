@@ -201,6 +201,8 @@ class Network:
             before = self._load_of_all.begun
             rounds = [(usual.seconds(), wide.seconds()) for _ in range(_COMPARED)]
             alone &= self._load_of_all.begun == before
+        del wide
+        memory.return_freed()
         usually, widely = (min(times) for times in zip(*rounds, strict=True))
         undisturbed = usually[1] >= _OURS * usually[0]
         return (usually[0], widely[0]) if alone and undisturbed else None
