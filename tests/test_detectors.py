@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from knownface.errors import ConfigurationError
-from knownface.types import F32, Image, Tensor
+from knownface.types import F32, Image
 from knownface.vision.catalog import Catalog, ModelSpec
 from knownface.vision.detectors import YuNet, create_detector, suppress_overlaps
 
@@ -23,10 +23,10 @@ def grey(width: int, height: int) -> Image:
     return Image(np.full((height, width, 3), 128, np.uint8))
 
 
-def silence(tensor: Tensor) -> dict[str, F32]:
+def silence(tensor: F32) -> dict[str, F32]:
     """Return YuNet's outputs for a picture in which it sees nothing."""
     columns = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-    height, width, _ = tensor.shape
+    _, height, width = tensor.shape
     return {
         f"{head}_{stride}": np.zeros((height // stride * (width // stride), count), np.float32)
         for head, count in columns.items()
@@ -38,30 +38,30 @@ def test_a_large_picture_is_shrunk_to_the_longest_side_allowed(spec: ModelSpec) 
     tensor, scale = YuNet(spec).prepare(grey(1280, 960), 640)
 
     assert scale == 0.5
-    assert tensor.shape == (480, 640, 3)
+    assert tensor.shape == (3, 480, 640)
 
 
 def test_a_size_limit_of_zero_means_none(spec: ModelSpec) -> None:
     tensor, scale = YuNet(spec).prepare(grey(1280, 960), 0)
 
     assert scale == 1.0
-    assert tensor.shape == (1024, 1280, 3)
+    assert tensor.shape == (3, 960, 1280)
 
 
 def test_a_thumbnail_is_doubled(spec: ModelSpec) -> None:
     tensor, scale = YuNet(spec).prepare(grey(100, 80), 640)
 
     assert scale == 2.0
-    assert tensor.shape == (256, 256, 3)
+    assert tensor.shape == (3, 160, 224)
 
 
 def test_padding_is_black_and_lies_at_the_right_and_the_bottom(spec: ModelSpec) -> None:
     tensor, _ = YuNet(spec).prepare(grey(500, 410), 640)
 
-    assert tensor.shape == (480, 512, 3)
-    assert np.all(tensor[:410, :500] == 128)
-    assert not tensor[410:].any()
-    assert not tensor[:, 500:].any()
+    assert tensor.shape == (3, 416, 512)
+    assert np.all(tensor[:, :410, :500] == 128)
+    assert not tensor[:, 410:].any()
+    assert not tensor[:, :, 500:].any()
 
 
 def test_the_network_gets_blue_first(spec: ModelSpec) -> None:
@@ -70,28 +70,16 @@ def test_the_network_gets_blue_first(spec: ModelSpec) -> None:
 
     tensor, _ = YuNet(spec).prepare(Image(pixels), 640)
 
-    assert tensor[0, 0].tolist() == [0, 0, 255]
+    assert tensor[:, 0, 0].tolist() == [0, 0, 255]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 1), (33, 7)])
 def test_a_picture_of_any_shape_becomes_a_tensor(spec: ModelSpec, width: int, height: int) -> None:
     tensor, _ = YuNet(spec).prepare(grey(width, height), 640)
 
-    assert tensor.shape[0] % 32 == 0
     assert tensor.shape[1] % 32 == 0
+    assert tensor.shape[2] % 32 == 0
     assert tensor.size
-
-
-def test_pictures_of_all_shapes_lie_on_few_canvases(spec: ModelSpec) -> None:
-    yunet = YuNet(spec)
-    shapes = {
-        yunet.prepare(grey(width, height), 640)[0].shape
-        for width in range(400, 641, 20)
-        for height in range(300, 641, 20)
-    }
-
-    assert (480, 640, 3) in shapes  # what most cameras make needs no padding
-    assert len(shapes) <= 16
 
 
 @pytest.mark.parametrize("stride", YuNet.STRIDES)
@@ -100,7 +88,7 @@ def test_a_cell_that_fires_becomes_a_face_in_picture_pixels(spec: ModelSpec, str
     tensor, scale = yunet.prepare(grey(1280, 960), 640)
     outputs = silence(tensor)
     row, column = 3, 5
-    cell = row * (tensor.shape[1] // stride) + column
+    cell = row * (tensor.shape[2] // stride) + column
     outputs[f"cls_{stride}"][cell] = 0.81
     outputs[f"obj_{stride}"][cell] = 1.0
     outputs[f"bbox_{stride}"][cell] = (0.5, 0.25, np.log(4), np.log(6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +113,31 @@ def test_what_is_measured_is_kept_with_what_it_depends_on(
     assert "2 cores" in found.fingerprint
     assert network.runtime in found.fingerprint
     assert min(found.one_ms, found.all_ms) > 0
-    assert [file.name for file in tmp_path.iterdir()] == ["threads.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["threads.json"]  # put there as a whole
+
+
+def test_of_two_that_start_at_once_one_measures_and_both_know(
+    network: Network,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("knownface.vision.session._OURS", 0.0)
+    monkeypatch.setattr("knownface.vision.threads._PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("knownface.vision.threads._ATTEMPTS", 1000)
+    path = tmp_path / "threads.json"
+    other = Network(network.spec, network.path, streams=2)
+    other.load()
+    tuners = [Tuner([one], path, cores=2) for one in (network, other)]
+
+    with caplog.at_level(logging.INFO, "knownface.vision.threads"):
+        for tuner in tuners:
+            tuner.start()
+        assert all(tuner.wait(30) for tuner in tuners)
+
+    assert caplog.messages == ["threads measured"]
+    assert network.threads_said == other.threads_said
+    assert list(kept(path)) == [network.name]
 
 
 def test_a_setting_is_taken_as_it_is(network: Network, tmp_path: Path) -> None:

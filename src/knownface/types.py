@@ -26,8 +26,6 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-# What a network is fed.
-Tensor = F32 | U8
 Bools = NDArray[np.bool_]
 
 

@@ -17,7 +17,6 @@ from knownface.imaging.encode import encode_jpeg, encode_png, thumbnail
 from knownface.imaging.formats import media_type
 from knownface.imaging.geometry import (
     align,
-    paste,
     resize,
     similarity_transform,
     surroundings,
@@ -32,7 +31,6 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "media_type",
-    "paste",
     "resize",
     "similarity_transform",
     "surroundings",

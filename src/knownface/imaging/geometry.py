@@ -42,15 +42,6 @@ def resize(image: Image, width: int, height: int) -> Image:
     return Image(_bytes(cv2.resize(image.pixels, (width, height), interpolation=method)))
 
 
-def paste(pixels: U8, canvas: U8, *, swapped: bool = False) -> None:
-    """Copy a picture, uint8 [H, W, 3], to the top left of a larger one; `swapped`: RGB to BGR."""
-    corner = canvas[: pixels.shape[0], : pixels.shape[1]]
-    if swapped:
-        cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=corner)
-    else:
-        corner[:] = pixels
-
-
 def similarity_transform(
     src: NDArray[np.floating], dst: NDArray[np.floating]
 ) -> NDArray[np.float64]:

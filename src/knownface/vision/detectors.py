@@ -12,10 +12,10 @@ from typing import ClassVar, Final, Protocol
 import numpy as np
 
 from knownface.errors import ConfigurationError, ModelUnavailable
-from knownface.imaging import paste, resize
-from knownface.types import F32, U8, Image, Tensor
+from knownface.imaging import resize
+from knownface.types import F32, U8, Image
 from knownface.vision.catalog import ModelSpec
-from knownface.vision.tensors import to_tensor
+from knownface.vision.tensors import planes, to_tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +39,11 @@ class Detector(Protocol):
 
     spec: ModelSpec
 
-    def prepare(self, image: Image, max_size: int) -> tuple[Tensor, float]:
-        """Return the input and the factor from picture to input pixels.
-
-        That is float32 [3, H, W], or uint8 [H, W, 3] of a family that is fed pixels.
-        """
+    def prepare(self, image: Image, max_size: int) -> tuple[F32, float]:
+        """Return the input tensor [3, H, W] and the factor from picture to tensor pixels."""
         ...
 
-    def decode(self, outputs: Sequence[F32], tensor: Tensor, scale: float) -> Detections:
+    def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
         """Return the faces in picture pixels, overlaps already removed, best first."""
         ...
 
@@ -58,10 +55,9 @@ class Detector(Protocol):
 class YuNet:
     """YuNet (libfacedetection, OpenCV Zoo): anchor-free, strides 8, 16 and 32, five landmarks.
 
-    Input BGR 0..255, on a canvas that is black at the right and the bottom. Its sides are multiples
-    of 32, and only some of these, for a runtime prepares itself for each size. Outputs per stride
-    s, for each cell of a grid in row-major order: `cls_s`, `obj_s` [N, 1], `bbox_s` [N, 4] (offset
-    of the centre in cells, log of the size) and `kps_s` [N, 10] (offsets in cells).
+    Input BGR 0..255, padded at the right and the bottom to multiples of 32. Outputs per stride s,
+    for each cell of a grid in row-major order: `cls_s`, `obj_s` [N, 1], `bbox_s` [N, 4] (offset of
+    the centre in cells, log of the size) and `kps_s` [N, 10] (offsets in cells).
     Source: https://github.com/ShiqiYu/libfacedetection.
     """
 
@@ -73,9 +69,6 @@ class YuNet:
     OVERLAP: ClassVar[float] = 0.3
     # Pictures smaller than this are doubled: in a thumbnail a face has too few cells.
     SMALL: ClassVar[int] = 400
-    # Sides of a canvas are multiples of this, or what most cameras' pictures become.
-    STEP: ClassVar[int] = 128
-    USUAL: ClassVar[int] = 480
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
@@ -86,7 +79,7 @@ class YuNet:
     def output_names(self) -> tuple[str, ...]:
         return tuple(f"{head}_{stride}" for head in self.HEADS for stride in self.STRIDES)
 
-    def prepare(self, image: Image, max_size: int) -> tuple[Tensor, float]:
+    def prepare(self, image: Image, max_size: int) -> tuple[F32, float]:
         longer = max(image.width, image.height)
         scale = 1.0
         if self.spec.size:
@@ -95,16 +88,12 @@ class YuNet:
             scale = max_size / longer
         elif longer < self.SMALL:
             scale = 2.0
-        return canvas(image, scale, self.spec.size, side=self._side, swapped=True), scale
+        pixels = canvas(image, scale, self.spec.size)
+        return planes(pixels, backwards=True), scale
 
-    def _side(self, pixels: int) -> int:
-        """Return the side of a canvas for so many pixels."""
-        side = -(-pixels // self.STEP) * self.STEP
-        return self.USUAL if pixels <= self.USUAL < side else side
-
-    def decode(self, outputs: Sequence[F32], tensor: Tensor, scale: float) -> Detections:
+    def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
         heads = dict(zip(self.output_names, outputs, strict=True))
-        parts = [self._decode_stride(heads, s, tensor.shape[1] // s) for s in self.STRIDES]
+        parts = [self._decode_stride(heads, s, tensor.shape[2] // s) for s in self.STRIDES]
         return _best(parts, self.OVERLAP, scale)
 
     def _decode_stride(self, heads: Mapping[str, F32], stride: int, columns: int) -> Detections:
@@ -162,7 +151,7 @@ class SCRFD:
             scale = min(wanted, max_size or wanted) / longer
         return to_tensor(canvas(image, scale, self.spec.size), self.spec), scale
 
-    def decode(self, outputs: Sequence[F32], tensor: Tensor, scale: float) -> Detections:
+    def decode(self, outputs: Sequence[F32], tensor: F32, scale: float) -> Detections:
         by_columns: dict[int, list[F32]] = {columns: [] for columns in self.COLUMNS}
         for output in outputs:
             rows = output.reshape(-1, output.shape[-1])
@@ -217,28 +206,19 @@ def filling(image: Image, size: tuple[int, int]) -> float:
     return min(size[0] / image.width, size[1] / image.height)
 
 
-def multiple_of_32(pixels: int) -> int:
-    """Return the next multiple of 32."""
-    return -(-pixels // 32) * 32
-
-
-def canvas(
-    image: Image,
-    scale: float,
-    size: tuple[int, int] | None,
-    *,
-    side: Callable[[int], int] = multiple_of_32,
-    swapped: bool = False,
-) -> U8:
+def canvas(image: Image, scale: float, size: tuple[int, int] | None) -> U8:
     """Return the scaled picture at the top left of a black one, uint8 [H, W, 3] RGB.
 
-    That has the given (width, height), else the sides that `side` says; `swapped` makes it BGR.
+    That has the given (width, height), else the next multiples of 32.
     """
     width = max(1, round(image.width * scale))
     height = max(1, round(image.height * scale))
-    across, down = size or (side(width), side(height))
+    across, down = size or (-(-width // 32) * 32, -(-height // 32) * 32)
+    scaled = resize(image, width, height).pixels
+    if scaled.shape == (down, across, 3):
+        return scaled
     pixels = np.zeros((down, across, 3), np.uint8)
-    paste(resize(image, width, height).pixels, pixels, swapped=swapped)
+    pixels[:height, :width] = scaled
     return pixels
 
 

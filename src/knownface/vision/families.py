@@ -46,10 +46,6 @@ NORMALISATIONS: Final[Mapping[str, Normalisation]] = MappingProxyType(
     }
 )
 
-# These are handed the picture itself, uint8 [H, W, 3] in the colours of the model, on a canvas of
-# one of a few sizes; the runtime makes of it what the network takes.
-PIXELS: Final = frozenset({"yunet"})
-
 _SIZES: Final[Mapping[str, int]] = MappingProxyType({"genderage": 3, "2d106det": 212})
 _SCRFD: Final = (1, 1, 1, 4, 4, 4, 10, 10, 10)
 

@@ -1,9 +1,9 @@
 """The model runtimes behind `session.Network`: one class each, and the rule that chooses.
 
-OpenVINO runs the networks whose input has one size, or one of a few: there it takes half the time
-of ONNX Runtime on a processor. It prepares itself anew for each size that it sees, which costs more
-than it gains where any size may come, so ONNX Runtime runs those, and everything where OpenVINO is
-not installed or the device is no processor. docs/adr/0011 and 0020 have the figures.
+OpenVINO runs the networks whose input has one size: there it takes less than half the time of ONNX
+Runtime on a processor. It compiles anew for each size that it sees, which costs a detector of
+pictures of any size more than it gains, so ONNX Runtime runs those, and everything where OpenVINO
+is not installed or the device is no processor. docs/adr/0011 has the figures.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 import importlib.util
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
 from knownface.errors import ModelUnavailable
-from knownface.types import F32, Tensor
+from knownface.types import F32
 from knownface.vision.catalog import ModelSpec
-from knownface.vision.families import PIXELS
 
 if TYPE_CHECKING:
     import openvino
@@ -29,9 +29,6 @@ Choice = Literal["auto", "openvino", "onnxruntime"]
 
 CPU: Final = "CPUExecutionProvider"
 ERRORS_ONLY: Final = 3
-# How many kernels OpenVINO keeps for sizes of before, besides those that its library keeps anyway:
-# a change of size costs 0.8 ms more with none, and each canvas of YuNet 3 MB with all.
-KEPT: Final = 0
 
 
 class Session(Protocol):
@@ -46,20 +43,14 @@ class Session(Protocol):
     provider: str
     description: str
 
-    def run(self, tensor: Tensor) -> list[F32]:
-        """Return the outputs in the order of `output_names`, arrays that nobody else writes to.
-
-        The tensor has the shape of the input; for a family that is fed pixels it is uint8
-        [B, H, W, 3] in the model's colours.
-        """
+    def run(self, tensor: F32) -> list[F32]:
+        """Return the outputs in the order of `output_names`, arrays that nobody else writes to."""
         ...
 
 
 def runtime_for(spec: ModelSpec, choice: Choice, provider: str = CPU) -> RuntimeName:
     """Return the runtime that a model is run with on this machine."""
-    if choice == "onnxruntime" or provider != CPU:
-        return "onnxruntime"
-    if spec.size is None and spec.family not in PIXELS:
+    if choice == "onnxruntime" or provider != CPU or spec.size is None:
         return "onnxruntime"
     return "openvino" if openvino_installed() else "onnxruntime"
 
@@ -78,7 +69,11 @@ def open_session(
     is raised as the runtime has it.
     """
     if runtime_for(spec, choice, provider) == "openvino":
-        return OpenVino(spec, path, threads, streams)
+        # OpenVINO gives the thread that first uses a Core a stack for signals, and frees that with
+        # the last reference, on whatever thread that is: the next signal, as Ctrl-C, would then
+        # kill the program. So the Core's thread is one that handles no signal and ends at once.
+        with ThreadPoolExecutor(1, "openvino") as apart:
+            return apart.submit(OpenVino, spec, path, threads, streams).result()
     return OnnxRuntime(spec, path, threads, provider)
 
 
@@ -111,9 +106,7 @@ class OnnxRuntime:
         self.provider = str(self._session.get_providers()[0])
         self.description = f"onnxruntime {onnxruntime.__version__}, {self.provider}, float32"
 
-    def run(self, tensor: Tensor) -> list[F32]:
-        if tensor.dtype == np.uint8:
-            tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2), np.float32)
+    def run(self, tensor: F32) -> list[F32]:
         name = next(iter(self.inputs))
         return list(self._session.run(self.output_names, {name: tensor}))
 
@@ -135,8 +128,6 @@ class OpenVino:
         }
         for name, shape in self.inputs.items():
             _pin(model, name, shape, spec)
-        if spec.family in PIXELS:
-            model = _fed_pixels(model)
         # An output without a name is known by its number, as it is by ONNX Runtime.
         self.output_names: tuple[str, ...] = tuple(
             min(output.get_names(), default=str(number))
@@ -152,7 +143,6 @@ class OpenVino:
                 "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
                 # Whoever else works on this machine may need the cores that we would pin.
                 "ENABLE_CPU_PINNING": False,
-                "CPU_RUNTIME_CACHE_CAPACITY": KEPT,
             },
         )
         self._idle: deque[openvino.InferRequest] = deque()
@@ -161,7 +151,7 @@ class OpenVino:
         number = openvino.__version__.split("-")[0]
         self.description = f"openvino {number}, CPU, {precision}"
 
-    def run(self, tensor: Tensor) -> list[F32]:
+    def run(self, tensor: F32) -> list[F32]:
         # A request is one caller's at a time; as many are made as are ever needed at once.
         try:
             request = self._idle.pop()
@@ -177,22 +167,11 @@ class OpenVino:
             self._idle.append(request)
 
 
-def _fed_pixels(model: openvino.Model) -> openvino.Model:
-    """Let a network of [B, 3, H, W] take bytes of [B, H, W, 3]: a quarter of the memory to move."""
-    from openvino import Layout, Type
-    from openvino.preprocess import PrePostProcessor
-
-    steps = PrePostProcessor(model)
-    steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
-    steps.input().model().set_layout(Layout("NCHW"))
-    return steps.build()
-
-
 def _pin(model: openvino.Model, name: str, shape: tuple[int | None, ...], spec: ModelSpec) -> None:
     """Fix the dimensions that the file leaves open, as far as the catalogue knows them."""
-    if len(shape) != 4 or None not in shape:
+    if len(shape) != 4 or None not in shape or spec.size is None:
         return
-    width, height = spec.size or (-1, -1)
+    width, height = spec.size
     sample = (3, height, width) if spec.layout == "NCHW" else (height, width, 3)
     known = (1 if spec.max_batch == 1 else -1, *sample)
     pinned = [k if d is None else d for d, k in zip(shape, known, strict=True)]

@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
 from knownface.errors import DeadlineExceeded, Overloaded, Unavailable
-from knownface.types import F32, Tensor
+from knownface.types import F32
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ STOPPING = "The server is stopping. Try again in a moment."
 class Runnable(Protocol):
     """What can be scheduled.
 
-    `run` takes [B, …] with B <= `max_batch`; axis 0 of each output is B, too.
+    `run` takes float32 [B, …] with B <= `max_batch`; axis 0 of each output is B, too.
     """
 
     @property
@@ -41,7 +41,7 @@ class Runnable(Protocol):
     @property
     def max_batch(self) -> int: ...
 
-    def run(self, tensor: Tensor) -> Outputs: ...
+    def run(self, tensor: F32) -> Outputs: ...
 
 
 class Scheduler:
@@ -84,9 +84,7 @@ class Scheduler:
                 raise ValueError(f"network {network.name!r} is registered already")
             self._queues[network.name] = _Queue(network)
 
-    def run(
-        self, name: str, items: Sequence[Tensor], deadline: float | None = None
-    ) -> list[Outputs]:
+    def run(self, name: str, items: Sequence[F32], deadline: float | None = None) -> list[Outputs]:
         """Run a network on each item, and return the outputs in the order of the items.
 
         Neither an item nor its outputs have a batch axis. The call blocks; its items go to the
@@ -132,7 +130,7 @@ class Scheduler:
             slot.join()
 
     def _submit(
-        self, queue: _Queue, call: _Call, items: Sequence[Tensor], deadline: float | None
+        self, queue: _Queue, call: _Call, items: Sequence[F32], deadline: float | None
     ) -> None:
         # An empty queue takes any call, or a picture of very many faces could never be served.
         if queue.items and len(queue.items) + len(items) > self._queue_limit:
@@ -192,8 +190,7 @@ class Scheduler:
         tensors = [item.tensor for item in items]
         try:
             # A lone item, on a CPU every one, is not copied.
-            alone = len(tensors) == 1
-            outputs = network.run(tensors[0][None] if alone else cast("Tensor", np.stack(tensors)))
+            outputs = network.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
             split = [tuple(output[row] for output in outputs) for row in range(len(items))]
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             if len(items) > 1:
@@ -260,7 +257,7 @@ class _Item:
 
     call: _Call
     index: int
-    tensor: Tensor
+    tensor: F32
     kind: tuple[object, ...]
     call_number: int
     queued_at: float

@@ -22,9 +22,9 @@ import numpy as np
 
 from knownface import memory
 from knownface.errors import ModelUnavailable
-from knownface.types import F32, Tensor
+from knownface.types import F32
 from knownface.vision.catalog import ModelSpec, sha256_of
-from knownface.vision.families import PIXELS, complaint
+from knownface.vision.families import complaint
 from knownface.vision.runtimes import (
     CPU,
     Choice,
@@ -182,10 +182,8 @@ class Network:
         """
         threads = min(threads, os.cpu_count() or 1)
         with self._lock:
-            self._wide_threads = threads
-            self._wide = None
-            if self._loaded and threads > self.threads:
-                self._wide = self._opened(threads)
+            wide = self._opened(threads) if self._loaded and threads > self.threads else None
+            self._wide_threads, self._wide = threads, wide
         memory.return_freed()
 
     def compare(self, threads: int) -> tuple[float, float] | None:
@@ -207,13 +205,12 @@ class Network:
         undisturbed = usually[1] >= _OURS * usually[0]
         return (usually[0], widely[0]) if alone and undisturbed else None
 
-    def run(self, tensor: Tensor) -> tuple[F32, ...]:
+    def run(self, tensor: F32) -> tuple[F32, ...]:
         """Return the outputs for a batch, float32 [B, …], each with the batch as axis 0.
 
-        The batch is float32 as the model takes it, or uint8 [B, H, W, 3] where the family is fed
-        pixels. Loads the model when needed. Raises ModelUnavailable when that fails, at once while
-        the file that failed is still the same one; what the runtime raises about this very tensor
-        passes through.
+        Loads the model when needed. Raises ModelUnavailable when that fails, at once while the file
+        that failed is still the same one; what the runtime raises about this very tensor passes
+        through.
         """
         # The local name keeps the session alive while another thread unloads the network.
         loaded = self._loaded or self._load_for_a_run()
@@ -304,10 +301,10 @@ class _Loaded:
         self.output_names = session.output_names
         self._shape = input_of(session, spec)
         self._unbatched: frozenset[int] = frozenset()
-        self._blank = _blank(_shape(self._shape, spec, 1), spec)
+        self._blank = np.zeros(_shape(self._shape, spec, 1), np.float32)
         self._warm(spec)
 
-    def run(self, tensor: Tensor) -> tuple[F32, ...]:
+    def run(self, tensor: F32) -> tuple[F32, ...]:
         outputs = self.session.run(tensor)
         if not self._unbatched:
             return tuple(outputs)
@@ -322,7 +319,7 @@ class _Loaded:
     def _warm(self, spec: ModelSpec) -> None:
         """Run each pinned batch once, and learn which outputs lack the batch axis (as SCRFD's)."""
         for batch in sorted({1, spec.max_batch}):
-            outputs = self.run(_blank(_shape(self._shape, spec, batch), spec))
+            outputs = self.run(np.zeros(_shape(self._shape, spec, batch), np.float32))
             lacking = [i for i, o in enumerate(outputs) if o.ndim == 0 or o.shape[0] != batch]
             if lacking and batch > 1:
                 raise ModelUnavailable(
@@ -337,14 +334,6 @@ class _Loaded:
                     f"not the {spec.dimension} of its dimension."
                 )
             self._unbatched = frozenset(lacking)
-
-
-def _blank(shape: tuple[int, ...], spec: ModelSpec) -> Tensor:
-    """Return an input of zeros as the family is fed it."""
-    if spec.family not in PIXELS:
-        return np.zeros(shape, np.float32)
-    batch, channels, height, width = shape
-    return np.zeros((batch, height, width, channels), np.uint8)
 
 
 def _shape(declared: Sequence[int | None], spec: ModelSpec, batch: int) -> tuple[int, ...]:

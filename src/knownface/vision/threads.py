@@ -8,10 +8,13 @@ processor, so each is timed both ways after the first start on a machine.
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import re
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -131,26 +134,29 @@ class Tuner:
         if self._asked:
             network.widen(self._asked)
             return
-        timing = kept(self._path).get(network.name)
         known = fingerprint(network, self._cores)
-        if timing is None or timing.fingerprint != known:
-            timing = self._measured(network, known)
-        if timing and not self._stopping.is_set():
-            network.widen(timing.wide)
+        for _ in range(_ATTEMPTS):
+            with _turn(self._path.parent) as ours:
+                # Another process may have measured it meanwhile.
+                timing = kept(self._path).get(network.name)
+                if timing is None or timing.fingerprint != known:
+                    timing = self._measured(network, known) if ours else None
+            if timing:
+                network.widen(timing.wide)
+                return
+            if self._stopping.wait(_PAUSE_SECONDS):
+                return
 
     def _measured(self, network: Network, known: str) -> Timing | None:
-        """Time both ways while nothing else runs; None, until the next start, if it always does."""
-        for _ in range(_ATTEMPTS):
-            threads = min(MOST, self._cores)
-            times = network.compare(threads)
-            if times:
-                timing = Timing(known, threads, *(round(1000 * s, 2) for s in times))
-                self._keep(network.name, timing)
-                log.info("threads measured", extra={"model": network.name, "found": str(timing)})
-                return timing
-            if self._stopping.wait(_PAUSE_SECONDS):
-                break
-        return None
+        """Time both ways and keep it; None where other work disturbed that."""
+        threads = min(MOST, self._cores)
+        times = network.compare(threads)
+        if not times:
+            return None
+        timing = Timing(known, threads, *(round(1000 * s, 2) for s in times))
+        self._keep(network.name, timing)
+        log.info("threads measured", extra={"model": network.name, "found": str(timing)})
+        return timing
 
     def _keep(self, name: str, timing: Timing) -> None:
         everything = {**kept(self._path), name: timing}
@@ -159,3 +165,27 @@ class Tuner:
             put(self._path, content)
         except OSError as error:
             raise ConfigurationError(f"Cannot keep {self._path}: {error.strerror}.") from error
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[bool]:
+    """Keep other processes on this data folder from measuring; False says that one does already.
+
+    Two at a time would each find that more threads do not pay. The system drops the lock with the
+    process. Where a folder cannot be locked, a measurement may be disturbed, and no worse.
+    """
+    if sys.platform == "win32":  # no flock
+        yield True
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = True
+    except OSError as error:
+        ours = not isinstance(error, BlockingIOError)
+    try:
+        yield ours
+    finally:
+        os.close(handle)
