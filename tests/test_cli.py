@@ -426,6 +426,16 @@ def test_the_doctor_finds_a_sound_installation_sound_and_changes_nothing(
     assert "ok" in run("doctor").stdout
 
 
+def test_the_doctor_tells_the_threads_that_were_measured_or_set(run: Run, data: Path) -> None:
+    assert "threads of" not in run("doctor").stdout
+    timing = {"fingerprint": "x", "threads": 2, "one_ms": 10.0, "all_ms": 5.0}
+    (data / "threads.json").write_text(json.dumps({tiny_models.EMBEDDER: timing}))
+    told = {row["what"]: row["found"] for row in printed(run("doctor", "--json"))}
+    said = "2 threads where nothing else runs (1: 10.0 ms, 2: 5.0 ms)"
+    assert told[f"threads of {tiny_models.EMBEDDER}"] == said
+    assert "1 where nothing else runs, as set" in run("doctor", "--threads", "1").stdout
+
+
 def test_the_doctor_names_what_is_wrong_and_what_to_do(run: Run, data: Path) -> None:
     weights = data / "models" / tiny_models.EMBEDDER / f"{tiny_models.EMBEDDER}.onnx"
     weights.unlink()

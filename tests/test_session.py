@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import logging
 import os
@@ -180,6 +181,17 @@ def test_an_unloaded_model_loads_itself_when_it_is_run(embedder: Network) -> Non
     assert (embedder.state, embedder.output_names) == ("unloaded", ("fc1",))
     assert np.array_equal(embedder.run(crop())[0], before)
     assert (embedder.state, embedder.output_names) == ("ready", ("fc1",))
+
+
+def test_the_thread_that_loads_keeps_its_own_stack_for_signals(embedder: Network) -> None:
+    if sys.platform != "linux":
+        pytest.skip("the layout of a signal stack is Linux's")
+    before = signal_stack()
+    embedder.load()
+    assert signal_stack() == before
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(embedder.unload).result()
+    assert signal_stack() == before
 
 
 def test_runs_are_not_disturbed_by_unloading(embedder: Network) -> None:
@@ -423,6 +435,19 @@ def found(detector: Network, pixels: U8) -> list[tuple[int, ...]]:
         half = np.exp([width, height]) * 4
         boxes.append(tuple(np.rint([*(centre - half), *(centre + half)]).astype(int)))
     return boxes
+
+
+class SignalStack(ctypes.Structure):
+    """The `stack_t` of Linux."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack() -> tuple[int | None, int]:
+    """Return the address and the size of this thread's own stack for signals, if it has one."""
+    stack = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    return stack.start, stack.size
 
 
 def resident() -> float:

@@ -42,7 +42,8 @@ from knownface.vision.optional import OptionalModels
 from knownface.vision.pipeline import Pipeline
 from knownface.vision.runtimes import openvino_installed
 from knownface.vision.scheduler import Scheduler
-from knownface.vision.session import Network
+from knownface.vision.session import Load, Network
+from knownface.vision.threads import FILE, Tuner
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,9 @@ class App:
         required = {network.name for network in pipeline.required}
         self._optional = OptionalModels(
             catalog, {name: n for name, n in pipeline.networks.items() if name not in required}
+        )
+        self.tuner = Tuner(
+            pipeline.required, settings.data / FILE, asked=settings.threads, cores=cores()
         )
         self._draining = False
         self._closed = False
@@ -211,7 +215,7 @@ class App:
         }
         if checks["models"] == OK:
             checks["inference"] = self._inference()
-        models = {network.name: network.runtime for network in self.pipeline.required}
+        models = {n.name: f"{n.runtime}, {n.threads_said}" for n in self.pipeline.required}
         return Readiness(all(check == OK for check in checks.values()), checks, models)
 
     def begin_drain(self) -> None:
@@ -225,6 +229,7 @@ class App:
             if self._closed:
                 return
             self._closed = True
+            self.tuner.stop()
             self._optional.stop()
             self.reembedder.stop()
             self.copier.stop()
@@ -314,6 +319,7 @@ def build(settings: Settings) -> App:
         slots = settings.slots or cores()
         scheduler = Scheduler(slots)
         undo.callback(scheduler.close)
+        load = Load()
         pipeline = Pipeline(
             catalog,
             scheduler,
@@ -322,7 +328,11 @@ def build(settings: Settings) -> App:
             max_detect_size=settings.max_detect_size,
             det_prob_threshold=settings.det_prob_threshold,
             open_network=lambda spec: Network(
-                spec, catalog.target(spec), runtime=settings.runtime, streams=slots
+                spec,
+                catalog.target(spec),
+                runtime=settings.runtime,
+                streams=slots,
+                load=load,
             ),
             models=settings.plugin_models,
         )

@@ -185,6 +185,12 @@ class Settings(BaseSettings):
         le=64,
     )
     slots: int = Field(0, description="Networks run at one time; 0 means one a core.", ge=0)
+    threads: int = Field(
+        0,
+        description="Threads of a network's run while no other goes on; 0 takes more than one "
+        "where that was measured to pay, after the first start.",
+        ge=0,
+    )
     runtime: Annotated[Literal["auto", "openvino", "onnxruntime"], BeforeValidator(_lower)] = Field(
         "auto",
         description="What runs the models; auto takes OpenVINO where it is the faster one.",

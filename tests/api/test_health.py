@@ -36,6 +36,7 @@ def test_readiness_says_what_runs_each_required_model(client: TestClient) -> Non
     assert models[DETECTOR].startswith("onnxruntime 1.")
     chosen = "openvino 20" if openvino_installed() else "onnxruntime 1."
     assert models[EMBEDDER].startswith(chosen)
+    assert all(said.endswith(", 1 thread") for said in models.values())
 
 
 def test_a_server_may_be_told_its_runtime(settings: Settings) -> None:

@@ -65,6 +65,7 @@ def migrate(settings: Settings) -> None:
     "gender_model",
     "mask_model",
     "landmarks2d106_model",
+    "threads",
 )
 def doctor(settings: Settings, as_json: bool) -> None:
     """Look at the environment, the settings, the data folder, the models and the database.
@@ -147,8 +148,21 @@ def _models(settings: Settings) -> Iterator[Finding]:
         advice = "" if found.state == "installed" else _installation(spec)
         where = f" in {found.path}" if found.path else ""
         yield Finding(f"model {spec.name}", f"{found.state}{where}", advice)
+        yield from _threads(spec, settings)
     for name, slugs in optional.items():
         yield _optional(catalog.find(catalog.spec(name)), ", ".join(slugs))
+
+
+def _threads(spec: ModelSpec, settings: Settings) -> Iterator[Finding]:
+    """Report how many threads a run takes while nothing else runs, where that is known."""
+    from knownface.vision.threads import FILE, kept
+
+    timing = kept(settings.data / FILE).get(spec.name)
+    what = f"threads of {spec.name}"
+    if settings.threads:
+        yield Finding(what, f"{settings.threads} where nothing else runs, as set")
+    elif timing:
+        yield Finding(what, str(timing))
 
 
 def _optional(found: Found, slugs: str) -> Finding:

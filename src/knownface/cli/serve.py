@@ -122,6 +122,7 @@ def _serve(settings: Settings, listener: socket.socket, link: Link | None = None
             else:
                 link.ready(greet)
             app.fetch_optional()
+            app.tuner.start()
             app.reembedder.start()
             app.copier.start()
             app.keeper.start()

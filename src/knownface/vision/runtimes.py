@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -68,7 +69,11 @@ def open_session(
     is raised as the runtime has it.
     """
     if runtime_for(spec, choice, provider) == "openvino":
-        return OpenVino(spec, path, threads, streams)
+        # OpenVINO gives the thread that first uses a Core a stack for signals, and frees that with
+        # the last reference, on whatever thread that is: the next signal, as Ctrl-C, would then
+        # kill the program. So the Core's thread is one that handles no signal and ends at once.
+        with ThreadPoolExecutor(1, "openvino") as apart:
+            return apart.submit(OpenVino, spec, path, threads, streams).result()
     return OnnxRuntime(spec, path, threads, provider)
 
 

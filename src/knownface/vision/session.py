@@ -12,7 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -38,8 +39,35 @@ log = logging.getLogger(__name__)
 
 State = Literal["absent", "loading", "ready", "failed", "unloaded"]
 
+# Runs of each kind that are compared.
+_COMPARED: Final = 7
+# In an undisturbed run on one thread the processor works for us nearly all the time.
+_OURS: Final = 0.9
+
 # (width, height) of the warm-up where neither the file nor the catalogue fixes it.
 ANY_SIZE: Final = (640, 640)
+
+
+class Load:
+    """How many runs go on at one time, of all networks that share this."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self.begun = 0
+
+    @contextmanager
+    def run(self) -> Iterator[bool]:
+        """Count a run; True says that no other one goes on."""
+        with self._lock:
+            alone = self._running == 0
+            self._running += 1
+            self.begun += 1
+        try:
+            yield alone
+        finally:
+            with self._lock:
+                self._running -= 1
 
 
 class Network:
@@ -47,7 +75,8 @@ class Network:
 
     `threads` overrides the threads per run of the catalogue; neither exceeds the number of
     processors. `streams` is how many runs may go on at once. `provider` is ONNX Runtime's name of
-    the device, which has to be available where the model is loaded.
+    the device, which has to be available where the model is loaded. Networks that compete for the
+    same processors share a `load`.
     """
 
     def __init__(
@@ -59,6 +88,7 @@ class Network:
         runtime: Choice = "auto",
         streams: int = 1,
         provider: str = CPU,
+        load: Load | None = None,
     ) -> None:
         self.spec = spec
         self.path = path
@@ -66,6 +96,10 @@ class Network:
         self._streams = streams
         self.threads = max(1, min(threads or spec.threads, os.cpu_count() or 1))
         self._asked_provider = provider
+        self._load_of_all = load or Load()
+        # What a run that is alone takes, and on how many threads: see `widen`.
+        self._wide: _Loaded | None = None
+        self._wide_threads = 1
         self._lock = threading.Lock()
         self._loading = False
         self._loaded: _Loaded | None = None
@@ -101,6 +135,12 @@ class Network:
         return runtime_for(self.spec, self._choice, self._asked_provider)
 
     @property
+    def threads_said(self) -> str:
+        """How many threads a run takes, for people."""
+        said = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{said}, {self._wide_threads} where nothing else runs" if self._wide else said
+
+    @property
     def healthy(self) -> bool:
         """Whether the last run (the warm-up is one) or the last load went well."""
         return self._healthy
@@ -132,8 +172,38 @@ class Network:
     def unload(self) -> None:
         """Give the memory back; runs under way finish, and the next one loads the model again."""
         with self._lock:
-            self._loaded = None
+            self._loaded = self._wide = None
         memory.return_freed()
+
+    def widen(self, threads: int) -> None:
+        """Let a run take so many threads while no other run goes on; it is held a second time.
+
+        Raises ModelUnavailable when it cannot be loaded; then all stays as it was.
+        """
+        threads = min(threads, os.cpu_count() or 1)
+        with self._lock:
+            wide = self._opened(threads) if self._loaded and threads > self.threads else None
+            self._wide_threads, self._wide = threads, wide
+        memory.return_freed()
+
+    def compare(self, threads: int) -> tuple[float, float] | None:
+        """Return the least seconds of a run on its usual threads and on so many, run in turn.
+
+        None when other runs of ours, or other programs, kept the processor meanwhile, for then they
+        say nothing. Raises ModelUnavailable when it cannot be loaded.
+        """
+        with self._lock:
+            usual = self._loaded or self._load()
+            wide = self._opened(threads)
+        with self._load_of_all.run() as alone:
+            before = self._load_of_all.begun
+            rounds = [(usual.seconds(), wide.seconds()) for _ in range(_COMPARED)]
+            alone &= self._load_of_all.begun == before
+        del wide
+        memory.return_freed()
+        usually, widely = (min(times) for times in zip(*rounds, strict=True))
+        undisturbed = usually[1] >= _OURS * usually[0]
+        return (usually[0], widely[0]) if alone and undisturbed else None
 
     def run(self, tensor: F32) -> tuple[F32, ...]:
         """Return the outputs for a batch, float32 [B, …], each with the batch as axis 0.
@@ -145,7 +215,8 @@ class Network:
         # The local name keeps the session alive while another thread unloads the network.
         loaded = self._loaded or self._load_for_a_run()
         try:
-            outputs = loaded.run(tensor)
+            with self._load_of_all.run() as alone:
+                outputs = ((self._wide if alone else None) or loaded).run(tensor)
         except Exception:
             self._healthy = False
             raise
@@ -167,6 +238,8 @@ class Network:
         self._loading = True
         try:
             loaded = self._opened()
+            if self._wide_threads > self.threads:
+                self._wide = self._opened(self._wide_threads)
         except ModelUnavailable as error:
             self._failure = _Failure(error.message, file)
             self._healthy = False
@@ -184,7 +257,7 @@ class Network:
         log.info("model ready", extra={"model": self.name, "seconds": round(seconds, 3)})
         return loaded
 
-    def _opened(self) -> _Loaded:
+    def _opened(self, wide: int = 0) -> _Loaded:
         if self.path is None or not self.path.is_file():
             raise ModelUnavailable(f"Model {self.name} is not installed: {_remedy(self.spec)}.")
         try:
@@ -197,8 +270,8 @@ class Network:
                 self.spec,
                 self.path,
                 choice=self._choice,
-                threads=self.threads,
-                streams=self._streams,
+                threads=wide or self.threads,
+                streams=1 if wide else self._streams,
                 provider=self._asked_provider,
             )
             return _Loaded(self.spec, session)
@@ -228,6 +301,7 @@ class _Loaded:
         self.output_names = session.output_names
         self._shape = input_of(session, spec)
         self._unbatched: frozenset[int] = frozenset()
+        self._blank = np.zeros(_shape(self._shape, spec, 1), np.float32)
         self._warm(spec)
 
     def run(self, tensor: F32) -> tuple[F32, ...]:
@@ -235,6 +309,12 @@ class _Loaded:
         if not self._unbatched:
             return tuple(outputs)
         return tuple(o[None] if i in self._unbatched else o for i, o in enumerate(outputs))
+
+    def seconds(self) -> tuple[float, float]:
+        """Return how long one run on an empty picture takes, and the processor's share of that."""
+        started, used = time.perf_counter(), time.process_time()
+        self.run(self._blank)
+        return time.perf_counter() - started, time.process_time() - used
 
     def _warm(self, spec: ModelSpec) -> None:
         """Run each pinned batch once, and learn which outputs lack the batch axis (as SCRFD's)."""
