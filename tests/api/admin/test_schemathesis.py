@@ -50,7 +50,7 @@ def test_every_answer_is_one_that_the_document_tells_of(
     app: App, client: TestClient, document: BaseSchema, row: Row
 ) -> None:
     @settings(
-        max_examples=6,
+        max_examples=5,
         deadline=None,
         derandomize=True,
         database=None,
@@ -59,10 +59,12 @@ def test_every_answer_is_one_that_the_document_tells_of(
     )
     @given(calls(document[row.path][row.method]), st.booleans())
     def ask(case: schemathesis.Case[Any], of_what_there_is: bool) -> None:
+        real, world = of_what_there_is and bool(case.path_parameters), new_world(app)
         for caller in CALLERS:
-            world = new_world(app)  # the caller before may have deleted what there was
+            if real and caller != CALLERS[0]:
+                world = new_world(app)  # the caller before may have deleted what there was
             world.actor = world.people.get(caller)
-            if of_what_there_is and case.path_parameters:
+            if real:
                 row.prepare(world)
                 case.path_parameters = {n: world.values[n] for n in case.path_parameters}
             answer = send(client, case, token(world))
