@@ -240,11 +240,13 @@ def test_whoever_does_not_reach_the_threshold_of_the_service_is_unknown(
     assert "unknown" in run("recognize", portrait, "--threshold", "0.6").stdout
 
 
-def test_deleting_a_service_asks_first(run: Run, app: App) -> None:
+def test_deleting_a_service_asks_for_its_name_first(run: Run, app: App) -> None:
     app.accounts.create_service("default", "door", ServiceType.RECOGNITION)
-    run("service", "delete", "--name", "door", input="n\n", fails=1)
+    for typed in ("y", "gate"):
+        run("service", "delete", "--name", "door", input=f"{typed}\n", fails=1)
     assert app.accounts.services()
-    run("service", "delete", "--name", "door", input="y\n")
+    deleted = run("service", "delete", "--name", "door", "--json", input="door\n")
+    assert printed(deleted) == {"application": "default", "deleted": "door"}
     assert not app.accounts.services()
     app.accounts.create_service("default", "door", ServiceType.RECOGNITION)
     run("service", "delete", "--name", "door", "--yes")

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from knownface.accounts import Accounts
 from knownface.cli import main, services
 from knownface.errors import ServiceNotFound
+from knownface.identity import Desk, Place, SignUp
 from knownface.people import Role
 from knownface.store import Store
 from knownface.store.people import Newcomer
@@ -23,6 +24,7 @@ from stored import face, picture
 
 Run = Callable[..., Result]
 RECOGNITION = ServiceType.RECOGNITION
+PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -87,9 +89,10 @@ def test_members_are_chosen(run: Run, store: Store) -> None:
         user(store, email)
     run("application", "create", "home", "--owner", "jane@example.org")
     members = ("application", "members")
-    (added,) = printed(run(*members, "add", "home", "--email", "john@example.org", "--json"))
+    asked = (*members, "add", "home", "--email", "john@example.org")
+    added = printed(run(*asked, "--json"))["member"]
     assert (added["email"], added["role"]) == ("john@example.org", "user")
-    run(*members, "add", "home", "--email", "none@example.org", fails=1)
+    run(*asked, fails=1)
     run(*members, "remove", "home", "--email", "jane@example.org", fails=1)
     run(*members, "set", "home", "--email", "john@example.org", "--role", "owner")
     roles = {one["email"]: one["role"] for one in printed(run(*members, "list", "home", "--json"))}
@@ -97,6 +100,62 @@ def test_members_are_chosen(run: Run, store: Store) -> None:
     run(*members, "remove", "home", "--email", "Jane@example.org")
     assert "jane" not in run(*members, "list", "home").stdout
     run(*members, "remove", "home", "--email", "jane@example.org", fails=1)
+
+
+def test_whoever_has_no_account_is_invited_to_an_application(run: Run, store: Store) -> None:
+    run("application", "create", "home")
+    asked = ("application", "members", "add", "home", "--role", "administrator", "--email")
+    made = printed(run(*asked, "New@Example.org", "--json"))["invitation"]
+    assert (made["email"], made["role"]) == ("new@example.org", "ADMINISTRATOR")
+    assert made["application"] == "home"
+    link = run(*asked, "other@example.org").stdout.split()[-1]
+    assert "is not one" in run(*asked, "nonsense", fails=1).stderr
+    desk = Desk(store, registration="invited", public_url="", smtp_url="", mail_from="")
+    for address, one in (("new@example.org", made["link"]), ("other@example.org", link)):
+        assert one.startswith("http://localhost:8000/join/")
+        asking = SignUp(address, "Jo", "Doe", PASSWORD, one.rpartition("/")[2])
+        desk.identity.sign_up(asking, Place("192.0.2.1"))
+    found = printed(run("application", "members", "list", "home", "--json"))
+    assert {one["email"] for one in found} == {"new@example.org", "other@example.org"}
+    gone = run("application", "members", "remove", "home", "--email", "new@example.org", "--json")
+    assert printed(gone) == {"removed": "new@example.org"}
+
+
+def test_what_lets_people_in_is_told_in_words(run: Run, store: Store) -> None:
+    user(store, "jane@example.org")
+    jane = ("--email", "jane@example.org")
+    run("application", "create", "home", "--owner", "jane@example.org")
+    assert "home" in run("user", "show", *jane).stdout
+    assert "Janet Doe" in run("user", "rename", *jane, "--first-name", "Janet").stdout
+    chosen = run("user", "set-password", *jane, "--password-file", "-", input=PASSWORD)
+    assert "signed out everywhere" in chosen.stdout
+    run("user", "create-token", *jane, "--name", "backup")
+    run("user", "invite", "--application", "home")
+    assert "backup" in run("user", "list-tokens", *jane).stdout
+    assert "home" in run("user", "list-invitations").stdout
+    assert "opens nothing" in run("user", "delete-token", *jane, "1").stdout
+    assert "leads nowhere" in run("user", "delete-invitation", "1").stdout
+    assert "Ended 0 sessions" in run("user", "end-sessions", *jane).stdout
+    listed = run("application", "members", "list", "home").stdout
+    assert "Janet" in listed
+
+
+def test_what_was_deleted_is_told_to_programs(run: Run, accounts: Accounts) -> None:
+    accounts.create_service("home", "door", RECOGNITION)
+    named = ("--name", "door", "--application", "home")
+    run("service", "keys", "add", "camera", *named)
+    gone = run("service", "keys", "delete", "camera", *named, "--json")
+    assert printed(gone) == {"deleted": "camera"}
+    gone = run("application", "delete", "home", "--json", input="home\n")
+    assert printed(gone) == {"deleted": "home"}
+
+
+def test_a_service_is_made_to_keep_no_photographs(run: Run, accounts: Accounts) -> None:
+    create = ("service", "create", "--type", "recognition", "--name")
+    run(*create, "door", "--save-images", "no")
+    run(*create, "gate")
+    assert accounts.service("default", "door").save_images is False
+    assert accounts.service("default", "gate").save_images is None
 
 
 def test_keys_are_made_renewed_and_taken_away(run: Run, accounts: Accounts) -> None:

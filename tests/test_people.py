@@ -359,3 +359,63 @@ def test_whoever_has_no_password_keeps_the_way_in_that_he_has(store: Store, desk
         desk.identity.change_password(actor, "anything at all", PASSWORD, HERE)
     with pytest.raises(WrongCredentials):
         desk.identity.sign_in("ada@example.org", "", HERE)
+
+
+def test_the_command_changes_names_and_passwords(run: Callable[..., Any], tmp_path: Path) -> None:
+    jane = ("--email", "jane@example.org")
+    link = run("create", *jane, "--role", "owner")["link"]
+    assert run("rename", *jane, "--first-name", "Janet")["first_name"] == "Janet"
+    run("rename", *jane, "--last-name", "Roe")
+    run("rename", *jane, fails=2)
+    shown = run("show", *jane)
+    assert (shown["first_name"], shown["last_name"], shown["role"]) == ("Janet", "Roe", "OWNER")
+    assert (shown["owns"], shown["has_password"], shown["connected"]) == ([], False, False)
+    run("set-password", *jane, "--password-file", "-", input=f"{PASSWORD}\n")
+    assert run("show", *jane)["has_password"]
+    desk = command_desk(tmp_path)
+    cookie = desk.identity.sign_in(jane[1], PASSWORD, HERE).cookie
+    with pytest.raises(LinkExpired):
+        desk.identity.reset(link.rpartition("/")[2], "another password", HERE)
+    assert "8 to 255" in run("set-password", *jane, "--password-file", "-", input="x\n", fails=1)
+    assert desk.identity.actor_by_cookie(cookie, "192.0.2.1")
+    run("set-password", *jane, "--password-file", "-", input="another password\n")
+    assert desk.identity.actor_by_cookie(cookie, "192.0.2.1") is None
+    desk.identity.sign_in(jane[1], "another password", HERE)
+    desk.store.close()
+
+
+def test_the_command_ends_what_lets_people_in(run: Callable[..., Any], tmp_path: Path) -> None:
+    jane = ("--email", "jane@example.org")
+    run("create", *jane, "--role", "owner")
+    run("set-password", *jane, "--password-file", "-", input=f"{PASSWORD}\n")
+    desk = command_desk(tmp_path)
+    cookies = [desk.identity.sign_in(jane[1], PASSWORD, HERE).cookie for _ in range(3)]
+
+    def inside() -> int:
+        return sum(
+            desk.identity.actor_by_cookie(cookie, "192.0.2.1") is not None for cookie in cookies
+        )
+
+    sessions = run("list-sessions", *jane)
+    assert [one["address"] for one in sessions] == [HERE.address] * 3
+    assert run("end-sessions", *jane, str(sessions[0]["id"])) == {"deleted": [sessions[0]["id"]]}
+    assert inside() == 2
+    run("end-sessions", *jane, str(sessions[0]["id"]), fails=1)
+    assert len(run("end-sessions", *jane)["deleted"]) == 2
+    assert inside() == 0
+
+    token = run("create-token", *jane, "--name", "backup")["token"]
+    (listed,) = run("list-tokens", *jane)
+    assert (listed["name"], listed["expires_at"]) == ("backup", None)
+    run("delete-token", *jane, str(listed["id"]))
+    assert desk.tokens.actor(token) is None
+    run("delete-token", *jane, str(listed["id"]), fails=1)
+
+    link = run("invite", "--email", "jo@example.org")["link"]
+    (invited,) = run("list-invitations")
+    assert (invited["email"], invited["application"]) == ("jo@example.org", None)
+    run("delete-invitation", str(invited["id"]))
+    with pytest.raises(LinkExpired):
+        desk.invitations.look(link.rpartition("/")[2])
+    assert run("list-invitations") == []
+    desk.store.close()

@@ -58,6 +58,12 @@ def administration(settings: Settings) -> Iterator[Administration]:
         yield admin
 
 
+def typed_name(warning: str) -> str:
+    """Ask for the name of what is about to be erased; questions are no output for programs."""
+    click.echo(warning, err=True)
+    return str(click.prompt("Type its name to go on", err=True))
+
+
 def show_service(info: ServiceInfo, as_json: bool) -> None:
     """Print what there is to know of a service."""
     document = service_document(info)

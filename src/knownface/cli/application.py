@@ -14,10 +14,14 @@ from knownface.cli.administering import (
     administration,
     as_json,
     moment,
+    opened,
     show,
+    typed_name,
     yes,
 )
+from knownface.cli.desks import LINKS, MAIL, desk_on, invitation_document, links_base
 from knownface.cli.run import Failure, with_settings
+from knownface.errors import UserNotFound
 from knownface.people import Role
 from knownface.settings import Settings
 
@@ -98,8 +102,9 @@ def rename(settings: Settings, name: str, to: str, as_json: bool) -> None:
 @application.command()
 @_name
 @yes
+@as_json
 @with_settings(*STORE)
-def delete(settings: Settings, name: str, yes: bool) -> None:
+def delete(settings: Settings, name: str, yes: bool, as_json: bool) -> None:
     """Erase an application with its services, their faces and photographs.
 
     Unless --yes is given, its name has to be typed once more.
@@ -108,10 +113,14 @@ def delete(settings: Settings, name: str, yes: bool) -> None:
         found = admin.application_named(NOBODY, name)
         typed = found.name
         if not yes:
-            click.echo(f"This erases {found.name}: {found.services} services and all they hold.")
-            typed = click.prompt("Type its name to go on")
+            typed = typed_name(
+                f"This erases {found.name}: {found.services} services and all they hold."
+            )
         admin.delete_application(NOBODY, found.id, typed)
-    click.echo(f"Deleted {found.name}.")
+    if as_json:
+        output.json({"deleted": found.name})
+    else:
+        click.echo(f"Deleted {found.name}.")
 
 
 @application.group(short_help="Choose who belongs to an application.")
@@ -138,13 +147,31 @@ def list_members(settings: Settings, name: str, as_json: bool) -> None:
 @_email
 @_role
 @as_json
-@with_settings(*STORE)
+@with_settings(*STORE, *LINKS, *MAIL)
 def add(settings: Settings, name: str, email: str, role: str, as_json: bool) -> None:
-    """Let somebody who has an account belong to an application."""
-    with administration(settings) as admin:
+    """Let somebody belong to an application; who has no account is invited to make one.
+
+    Then the link of the invitation is printed. It is mailed, too, if mail is set up.
+    """
+    with opened(settings) as (admin, store):
         found = admin.application_named(NOBODY, name)
-        added = admin.add_member(NOBODY, found.id, email, Role(role))
-    show(_MEMBERS, [_row(added)], as_json)
+        try:
+            added = admin.add_member(NOBODY, found.id, email, Role(role))
+        except UserNotFound:
+            with desk_on(store, settings) as desk:
+                made, link = desk.invitations.invite(
+                    NOBODY, links_base(settings), email, Role(role), found.id
+                )
+            document = {"invitation": {**invitation_document(made), "link": link}}
+            text = f"{made.email} has no account yet. To make one within a week: {link}"
+        else:
+            row = _row(added)
+            document = {"member": dict(zip(_MEMBERS, row, strict=True))}
+            text = f"{added.user.email} belongs to {found.name} now ({added.role.value})."
+    if as_json:
+        output.json(document)
+    else:
+        click.echo(text)
 
 
 @members.command(name="set")
@@ -165,14 +192,18 @@ def set_(settings: Settings, name: str, email: str, role: str, as_json: bool) ->
 @members.command(name="remove")
 @_name
 @_email
+@as_json
 @with_settings(*STORE)
-def remove(settings: Settings, name: str, email: str) -> None:
+def remove(settings: Settings, name: str, email: str, as_json: bool) -> None:
     """Let somebody not belong to an application any more; the account stays."""
     with administration(settings) as admin:
         found = admin.application_named(NOBODY, name)
         user_id = _number([*admin.members(NOBODY, found.id, None).items], email)
         admin.remove_member(NOBODY, found.id, user_id)
-    click.echo(f"{email} does not belong to {found.name} any more.")
+    if as_json:
+        output.json({"removed": email.strip().lower()})
+    else:
+        click.echo(f"{email} does not belong to {found.name} any more.")
 
 
 def _number(found: list[Member], email: str) -> int:

@@ -161,13 +161,17 @@ def rotate(
 @keys.command()
 @_key_name
 @service_named
+@as_json
 @with_settings(*STORE)
-def delete(settings: Settings, key_name: str, name: str, application: str) -> None:
+def delete(settings: Settings, key_name: str, name: str, application: str, as_json: bool) -> None:
     """Let a key open nothing any more."""
     with administration(settings) as admin:
         service = admin.service_named(NOBODY, application, name)
         admin.delete_key(NOBODY, service.id, _number(admin, service.id, key_name))
-    click.echo(f"The key {key_name} opens nothing any more.")
+    if as_json:
+        output.json({"deleted": key_name})
+    else:
+        click.echo(f"The key {key_name} opens nothing any more.")
 
 
 def _number(admin: Administration, service_id: int, key_name: str) -> int:

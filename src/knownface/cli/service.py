@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knownface.cli import output
+from knownface.cli.administering import NOBODY, administration, typed_name, yes
 from knownface.cli.administering import as_json as _as_json
 from knownface.cli.administering import own_key as _own_key
 from knownface.cli.administering import service_named as _named
@@ -67,6 +68,7 @@ def service() -> None:
 @_named
 @_own_key
 @_with_threshold
+@_save_images
 @_as_json
 @with_settings(*STORE, *MODEL)
 def create(
@@ -77,6 +79,7 @@ def create(
     key: str | None,
     similarity_threshold: float | None,
     max_fmr: float | None,
+    save_images: str | None,
     as_json: bool,
 ) -> None:
     """Create a service and print its key, once: only its digest is kept.
@@ -92,6 +95,8 @@ def create(
         made, key = accounts.create_service(
             application, name, ServiceType(kind), key, threshold=threshold
         )
+        if save_images:
+            accounts.set_save_images(application, name, SAVE_IMAGES[save_images])
     _print_key(made, key, as_json)
 
 
@@ -154,17 +159,28 @@ def update(
 
 @service.command()
 @_named
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes
+@_as_json
 @with_settings(*STORE)
-def delete(settings: Settings, name: str, application: str, yes: bool) -> None:
-    """Delete a service with all its subjects, faces and photographs; its key opens nothing more."""
-    with _accounts(settings) as accounts:
-        found = accounts.service(application, name)
+def delete(settings: Settings, name: str, application: str, yes: bool, as_json: bool) -> None:
+    """Erase a service with all its subjects, faces and photographs; its keys open nothing more.
+
+    Unless --yes is given, its name has to be typed once more.
+    """
+    with administration(settings) as admin:
+        info = admin.service_named(NOBODY, application, name)
+        found = info.service
+        typed = found.name
         if not yes:
-            question = f"Erase the {found.type.value} service {found.name} and all it holds?"
-            click.confirm(question, abort=True)
-        accounts.delete_service(application, name)
-    click.echo(f"Deleted {found.name} of {found.application}.")
+            typed = typed_name(
+                f"This erases the {found.type.value} service {found.name} of {found.application} "
+                f"with {info.subjects} subjects and {info.examples} examples."
+            )
+        admin.delete_service(NOBODY, info.id, typed)
+    if as_json:
+        output.json({"application": found.application, "deleted": found.name})
+    else:
+        click.echo(f"Deleted {found.name} of {found.application}.")
 
 
 @service.command(name="rotate-key")

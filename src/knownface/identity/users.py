@@ -69,6 +69,21 @@ class Users:
             raise NotPossible("The server has an owner already: choose another role.")
         return made
 
+    def set_password(self, user_id: int, password: str) -> User:
+        """Give a user another password at the operator's word, and sign him out everywhere.
+
+        Links to choose one are void from then on. UserNotFound, InvalidRequest.
+        """
+        with self._store.snapshot() as tx:
+            usable_password(password, tx.user(user_id).email)
+        kept = hashed(password)
+        with self._store.begin() as tx:
+            user = tx.user(user_id, lock=True)
+            tx.set_password_hash(user_id, kept)
+            tx.end_sessions(user_id)
+            tx.remove_resets(user_id)
+        return user
+
     def set_role(self, actor: Actor | None, user_id: int, role: Role) -> User:
         """Change a user's role on the server.
 

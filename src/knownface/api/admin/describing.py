@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from knownface.api import schemas
 
@@ -55,7 +56,10 @@ def operation(
         if body_example is not None:
             sent["example"] = body_example
         extra["requestBody"] = {"required": True, "content": {"application/json": sent}}
-    return {"responses": responses, "status_code": status, "openapi_extra": extra}
+    described = {"responses": responses, "status_code": status, "openapi_extra": extra}
+    if answer is None:
+        described["response_class"] = Response  # or else FastAPI promises a JSON body
+    return described
 
 
 def in_query(name: str, schema: Document, description: str) -> Document:
