@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from knownface.accounts import no_such_application
 from knownface.cli import output
 from knownface.cli.run import with_settings
-from knownface.errors import ApplicationNotFound
 from knownface.people import Role, User
 from knownface.settings import Settings
 
@@ -206,8 +206,8 @@ def _number(desk: Desk, application: str | None) -> int | None:
         return None
     with desk.store.snapshot() as tx:
         found = tx.application(application)
-    if found is None:
-        raise ApplicationNotFound(f"Application {application} not found")
+        if found is None:
+            raise no_such_application(tx, application)
     return found.id
 
 
