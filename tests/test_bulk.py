@@ -421,7 +421,9 @@ def test_a_file_that_is_not_the_listed_one_is_refused(app: App, service: Service
 def fill(app: App, service: Service) -> None:
     """Store what is hard to write into files: odd names, and one picture several times."""
     for number, subject in enumerate(ODD):
-        app.recognition.add_example(service, subject, tiny_models.portrait(number), Options())
+        if subject not in {".", ".."}:  # which nobody may be called any more
+            portrait = tiny_models.portrait(number)
+            app.recognition.add_example(service, subject, portrait, Options())
     for subject in ("Ann", "Ann", "Bob"):
         app.recognition.add_example(service, subject, ANN, Options())
     app.recognition.create_subject(service, "Without a face")

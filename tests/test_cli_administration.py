@@ -237,3 +237,17 @@ def test_what_was_counted_is_told(run: Run, accounts: Accounts, store: Store) ->
     assert [day["requests"] for day in told["days"]] == [0, 3]
     assert (told["total"]["requests"], told["total"]["errors"]) == (3, 1)
     assert "In all 3 requests, 1 of them failed." in run(*asked).stdout
+
+
+def test_who_names_an_application_that_is_not_there_is_told_which_are(
+    run: Run, accounts: Accounts
+) -> None:
+    unknown = ("service", "show", "--name", "door")
+    assert "There is none yet." in run(*unknown, fails=1).output
+    for number in range(12):
+        accounts.create_service(f"house {number}", "door", RECOGNITION)
+    for words in (unknown, ("service", "delete", "--name", "door", "--yes")):
+        told = run(*words, fails=1).output
+        assert "Application default not found. There are: house 0, " in told
+        assert "house 9, …." in told
+        assert "house 10" not in told

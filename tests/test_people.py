@@ -21,6 +21,7 @@ from knownface.errors import (
     Forbidden,
     LinkExpired,
     NotPossible,
+    ServiceNotFound,
     UserNotFound,
     WrongCredentials,
 )
@@ -177,7 +178,7 @@ def test_the_first_start_makes_what_is_wanted_and_later_ones_leave_it(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     wanted = Provision("home", "Jane@example.org", PASSWORD, {ServiceType.RECOGNITION: KEY})
-    provide(store, accounts, desk.users, wanted)
+    provide(store, desk.users, wanted)
     assert desk.identity.sign_in("jane@example.org", PASSWORD, HERE).user.role is Role.OWNER
     service = accounts.authorize(KEY, ServiceType.RECOGNITION)
     assert (service.application, service.name) == ("home", "recognition")
@@ -188,7 +189,7 @@ def test_the_first_start_makes_what_is_wanted_and_later_ones_leave_it(
         assert tx.membership(home.id, owner.id) is Role.OWNER
     rotated = accounts.rotate_key("home", "recognition")
     changed = Provision("home", "eve@example.org", "another password", wanted.keys)
-    provide(store, accounts, desk.users, changed)
+    provide(store, desk.users, changed)
     assert [one.name for one in accounts.services()] == ["recognition"]
     assert accounts.authorize(rotated, ServiceType.RECOGNITION) == service
     with pytest.raises(WrongCredentials):
@@ -199,10 +200,50 @@ def test_the_first_start_makes_what_is_wanted_and_later_ones_leave_it(
     assert PASSWORD not in logged
 
 
-def test_where_nothing_is_wanted_nothing_is_made(
+@pytest.mark.parametrize("renamed", ["application", "service"])
+def test_what_was_provided_and_revoked_is_not_brought_back_by_the_next_start(
+    store: Store, desk: Desk, accounts: Accounts, renamed: str
+) -> None:
+    kept = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
+    kinds = {ServiceType.RECOGNITION: KEY, ServiceType.DETECTION: kept}
+    wanted = Provision("home", "jane@example.org", PASSWORD, kinds)
+    provide(store, desk.users, wanted)
+    service = accounts.authorize(KEY, ServiceType.RECOGNITION)
+    accounts.rotate_key("home", "recognition")
+    with store.begin() as tx:
+        home = tx.application("home")
+        assert home
+        if renamed == "application":
+            tx.rename_application(home.id, "house")
+        else:
+            tx.rename_service(service.id, "door")
+    provide(store, desk.users, wanted)
+    assert len(accounts.services()) == 2
+    with pytest.raises(ServiceNotFound):
+        accounts.authorize(KEY, ServiceType.RECOGNITION)
+    accounts.delete_service("house" if renamed == "application" else "home", "detection")
+    provide(store, desk.users, wanted)
+    with pytest.raises(ServiceNotFound):
+        accounts.authorize(kept, ServiceType.DETECTION)
+    with store.snapshot() as tx:
+        assert len(tx.applications()) == 1
+
+
+def test_a_key_that_is_given_later_goes_to_the_application_whatever_its_name_is_now(
     store: Store, desk: Desk, accounts: Accounts
 ) -> None:
-    provide(store, accounts, desk.users, Provision("default"))
+    provide(store, desk.users, Provision("home", "jane@example.org", PASSWORD))
+    with store.begin() as tx:
+        home = tx.application("home")
+        assert home
+        tx.rename_application(home.id, "house")
+    later = Provision("home", keys={ServiceType.RECOGNITION: KEY})
+    provide(store, desk.users, later)
+    assert accounts.authorize(KEY, ServiceType.RECOGNITION).application == "house"
+
+
+def test_where_nothing_is_wanted_nothing_is_made(store: Store, desk: Desk) -> None:
+    provide(store, desk.users, Provision("default"))
     with store.snapshot() as tx:
         assert tx.applications() == []
 

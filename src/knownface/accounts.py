@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_APPLICATION: Final = "default"
 MAX_NAME: Final = 255
+_MOST_TOLD: Final = 10  # applications that a message names
 _MOST_KNOWN: Final = 4096  # keys whose service is known without asking the database
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -276,11 +277,19 @@ class Accounts:
 def _find(tx: Transaction, application: str, name: str) -> Service:
     owner = tx.application(application)
     if owner is None:
-        raise ApplicationNotFound(f"Application {application} not found")
+        raise no_such_application(tx, application)
     for service in tx.services(owner.id):
         if name_key(service.name) == name_key(name):
             return service
     raise ServiceNotFound(f"Service {name} not found in application {owner.name}")
+
+
+def no_such_application(tx: Transaction, name: str) -> ApplicationNotFound:
+    """Return what the operator, who may see them all, is told of a name that none has."""
+    there = [one.name for one in tx.applications()]
+    more = ", …" if len(there) > _MOST_TOLD else ""
+    told = f"There are: {', '.join(there[:_MOST_TOLD])}{more}" if there else "There is none yet"
+    return ApplicationNotFound(f"Application {name} not found. {told}.")
 
 
 def refuse_used(tx: Transaction, key: str) -> None:

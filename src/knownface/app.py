@@ -183,7 +183,7 @@ class App:
 
     def provide(self) -> None:
         """Make the owner, application and services that the settings want from the start on."""
-        provide(self.store, self.accounts, self.users, provision_of(self.settings))
+        provide(self.store, self.users, provision_of(self.settings))
 
     def start_reembedding(self, service: Service, embedder: str, progress: Progress) -> None:
         """Work on one service's change of embedder alone, with all there is: no server runs.

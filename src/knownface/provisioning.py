@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from knownface.accounts import key_digest, key_hint
 from knownface.errors import ConfigurationError, KnownfaceError, NameTaken, NotPossible
 from knownface.identity.passwords import usable_email, usable_password
 from knownface.people import Role
+from knownface.store.names import name_key
 from knownface.types import ServiceType
 
 if TYPE_CHECKING:
-    from knownface.accounts import Accounts
     from knownface.identity import Users
-    from knownface.store import Store
+    from knownface.store import Store, Transaction
+    from knownface.types import Application
 
 log = logging.getLogger(__name__)
+
+_DONE: Final = b"provided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +63,20 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def provide(store: Store, accounts: Accounts, users: Users, provision: Provision) -> None:
-    """Make what is not there yet; a second call, here or in another process, changes nothing.
+def provide(store: Store, users: Users, provision: Provision) -> None:
+    """Make what was never made before; a second call, here or in another process, changes nothing.
 
-    An owner, or a service of that name, that is there already is left as it is. Nothing of a
-    password or key is logged.
+    What was provided once is not made again: who deleted or renamed a service or an application,
+    or put another key in the place of one, has to be able to rely on it. An owner, or a service of
+    that name, that is there already is left as it is. Nothing of a password or key is logged.
     """
     if provision.owner_email and not _owned(store):
         _make_owner(users, provision)
     if not provision.empty:
-        _make_application(store, provision)
+        _make_application(store, provision.application)
     for kind, key in provision.keys.items():
-        try:
-            accounts.create_service(provision.application, kind.value, kind, key)
-        except NameTaken:
-            continue
-        log.info("made a service", extra={"type": kind.value})
+        if _make_service(store, provision.application, kind, key):
+            log.info("made a service", extra={"type": kind.value})
 
 
 def _owned(store: Store) -> bool:
@@ -91,13 +94,53 @@ def _make_owner(users: Users, provision: Provision) -> None:
     log.info("made the owner")
 
 
-def _make_application(store: Store, provision: Provision) -> None:
+def _make_application(store: Store, name: str) -> None:
+    with store.snapshot() as tx:  # most starts need no write, nor wait for another's
+        if tx.secret(_mark("application", name_key(name))) is not None:
+            return
     try:
         with store.begin() as tx:
-            if tx.application(provision.application):
-                return
-            made, owner = tx.create_application(provision.application), tx.owner()
-            if owner is not None:
-                tx.set_membership(made.id, owner.id, Role.OWNER)
+            _application(tx, name)
     except NameTaken:  # by another process, which goes on with it
         return
+
+
+def _make_service(store: Store, application: str, kind: ServiceType, key: str) -> bool:
+    mark = _mark("key", key_digest(key))
+    with store.snapshot() as tx:
+        if tx.secret(mark) is not None:
+            return False
+    try:
+        with store.begin() as tx:
+            made = tx.key_by_digest(key_digest(key)) is None
+            if made:
+                parent = _application(tx, application)
+                tx.create_service(parent, kind.value, kind, key_digest(key), hint=key_hint(key))
+            tx.keep_secret(mark, _DONE)
+            return made
+    except NameTaken:  # a service of that name is there, and keeps the keys that it has
+        with store.begin() as tx:
+            tx.keep_secret(mark, _DONE)
+        return False
+
+
+def _application(tx: Transaction, name: str) -> Application:
+    """Return what was provided under this name, whatever its name is now; made if need be."""
+    mark = _mark("application", name_key(name))
+    if provided := tx.secret(mark):
+        for one in tx.applications():
+            if one.id == int(provided):
+                return one
+    found = tx.application(name)
+    if found is None:
+        found, owner = tx.create_application(name), tx.owner()
+        if owner is not None:
+            tx.set_membership(found.id, owner.id, Role.OWNER)
+    tx.keep_secret(mark, str(found.id).encode())
+    return found
+
+
+def _mark(kind: str, of: bytes) -> str:
+    """Return the name under which it is kept that this was provided, 32 characters at most."""
+    digest = hashlib.sha256(b"knownface provided\0" + of).hexdigest()
+    return f"{kind} {digest[:20]}"

@@ -43,6 +43,8 @@ from knownface.vision.pipeline import CALCULATOR, Pipeline, calibration_of
 T = TypeVar("T")
 
 MAX_NAME: Final = 255
+# Whoever sends an address goes a step up at these, percent-encoded or not.
+_NOT_IN_PATHS: Final = frozenset({".", ".."})
 
 _FIVE_DECIMALS: Final = Decimal("0.00001")
 
@@ -166,7 +168,7 @@ class Recognition:
 
     def add_example(self, service: Service, subject: str, data: bytes, options: Options) -> Example:
         """File the one face of a picture under a subject, which is created if need be."""
-        subject = checked_name(subject)
+        subject = new_name(subject)
         embedding, photograph = self.prepare(service, data, options)
         with self._store.begin() as tx:
             return tx.add_example(service.id, subject, embedding, photograph)
@@ -225,7 +227,7 @@ class Recognition:
     def create_subject(self, service: Service, name: str) -> Subject:
         """Create a subject without examples (SubjectExists)."""
         with self._store.begin() as tx:
-            return tx.create_subject(service.id, checked_name(name))
+            return tx.create_subject(service.id, new_name(name))
 
     def rename_subject(
         self, service: Service, old: str, new: str, *, merge: bool = True
@@ -234,7 +236,7 @@ class Recognition:
 
         It is not updated when nothing changes.
         """
-        old, new = checked_name(old), checked_name(new)
+        old, new = checked_name(old), new_name(new)
         with self._store.begin() as tx:
             return tx.rename_subject(service.id, old, new, merge=merge)
 
@@ -276,7 +278,7 @@ class Recognition:
     ) -> list[Example]:
         """File these examples under a subject, new or not; return those that were another's."""
         with self._store.begin() as tx:
-            return tx.move_examples(service.id, image_ids, checked_name(subject))
+            return tx.move_examples(service.id, image_ids, new_name(subject))
 
     def delete_examples_of(self, service: Service, subject: str | None) -> int:
         """Erase a subject with its examples, or (None) all examples; returns how many examples."""
@@ -383,6 +385,20 @@ def checked_name(name: str) -> str:
         raise InvalidRequest(f"Subject name size must be between 1 and {MAX_NAME}")
     if categories & {"Cc", "Cs"}:
         raise InvalidRequest("The name cannot contain control characters")
+    return name
+
+
+def new_name(name: str) -> str:
+    """Return a name that a subject may get, as `checked_name`, or say why it cannot be one.
+
+    One that is stored already may be another: it can still be read, renamed and deleted.
+    """
+    name = checked_name(name)
+    if name in _NOT_IN_PATHS:
+        raise InvalidRequest(
+            f'A subject cannot be called "{name}": browsers and other clients take it out of '
+            "addresses. Choose another name."
+        )
     return name
 
 

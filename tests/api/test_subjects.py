@@ -7,7 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
-from api.calls import RECOGNITION, Caller
+import tiny_models
+from api.calls import RECOGNITION, Caller, failed
+from knownface.app import App
+from knownface.types import ServiceType
 
 SUBJECTS = f"{RECOGNITION}/subjects"
 NAMES = [
@@ -26,7 +29,7 @@ NAMES = [
     "Zoë Ünal",
     "李小龙",
     "👩‍🚀",
-    "..",
+    "...",
     "faces",
     "x" * 255,
 ]
@@ -43,9 +46,7 @@ def create(caller: Caller, *subjects: str) -> None:
 
 
 def in_path(name: str) -> str:
-    encoded = quote(name, safe="")
-    # Clients resolve dots themselves, encoded or not, so nobody can send this name any other way.
-    return f"{SUBJECTS}/{encoded.replace('.', '%2E') if name == '..' else encoded}"
+    return f"{SUBJECTS}/{quote(name, safe='')}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,3 +151,34 @@ def test_a_name_that_cannot_be_one_is_refused(recognition: Caller, subject: Any)
 def test_a_path_that_is_not_utf8_is_refused(recognition: Caller) -> None:
     answer = recognition.delete(f"{SUBJECTS}/%FF")
     assert (answer.status_code, answer.json()["code"]) == (400, 26)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_no_browser_can_address_is_given_to_nobody(
+    recognition: Caller, name: str
+) -> None:
+    create(recognition, "Ann")
+    refused = [
+        recognition.post(SUBJECTS, json={"subject": name}),
+        recognition.put(f"{SUBJECTS}/Ann", json={"subject": name}),
+        recognition.post(
+            f"{RECOGNITION}/faces",
+            params={"subject": name},
+            files={"file": ("a.png", tiny_models.portrait(1))},
+        ),
+    ]
+    assert [failed(one) for one in refused] == [(400, 26)] * 3
+    assert "another name" in refused[0].json()["message"]
+    assert names(recognition) == ["Ann"]
+
+
+def test_such_a_name_that_is_stored_already_can_still_be_renamed_and_deleted(
+    app: App, recognition: Caller
+) -> None:
+    service = app.accounts.authorize(recognition.key, ServiceType.RECOGNITION)
+    with app.store.begin() as tx:
+        for name in (".", ".."):
+            tx.create_subject(service.id, name)
+    assert recognition.put(f"{SUBJECTS}/%2E", json={"subject": "Ann"}).json() == {"updated": True}
+    assert recognition.delete(f"{SUBJECTS}/%2E%2E").json() == {"subject": ".."}
+    assert names(recognition) == ["Ann"]

@@ -185,3 +185,18 @@ def test_pages_are_no_part_of_the_described_api(visitor: TestClient) -> None:
 def test_why_a_provider_let_nobody_in_is_told(visitor: TestClient, reason: str) -> None:
     assert "notice bad" in visitor.get(f"/login?failed={reason}").text
     assert "notice bad" not in visitor.get("/login?failed=nonsense").text
+
+
+@pytest.mark.parametrize("address", ["http://[", "//[x"])
+def test_an_address_to_go_on_to_that_is_none_leads_to_the_first_page(
+    owner: TestClient, visitor: TestClient, address: str
+) -> None:
+    assert safe_next(address) == "/"
+    assert visitor.get("/login", params={"next": address}).status_code == 200
+    assert owner.get("/login", params={"next": address}).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("path", ["/?page=", "/users?page=", "/welcome/service?application="])
+def test_a_number_of_thousands_of_digits_is_no_failure(owner: TestClient, path: str) -> None:
+    assert owner.get(path + "9" * 5000).status_code < 500
+    assert owner.get(path + "0" * 5000).status_code < 500

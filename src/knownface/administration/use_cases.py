@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from knownface.accounts import key_digest, key_hint, refuse_threshold, refuse_used, usable_key
+from knownface.accounts import (
+    key_digest,
+    key_hint,
+    no_such_application,
+    refuse_threshold,
+    refuse_used,
+    usable_key,
+)
 from knownface.administration.access import (
     allowed_application,
     allowed_service,
@@ -96,6 +103,8 @@ class Administration:
         with self._store.snapshot() as tx:
             found = tx.application(name)
             if found is None:
+                if actor is None:
+                    raise no_such_application(tx, name)
                 raise ApplicationNotFound(f"Application {name} not found")
             return seen(tx, actor, found.id)
 

@@ -24,7 +24,7 @@ from knownface.api.deps import (
 )
 from knownface.app import App
 from knownface.errors import InvalidRequest
-from knownface.recognition import Options, checked_name
+from knownface.recognition import Options, new_name
 from knownface.types import Example, Photograph, Service, ServiceType
 
 DEFAULT_SIZE: Final = 20
@@ -47,7 +47,7 @@ async def added(turn: Turn, service: Service, sent: Submission) -> Response:
     options = Options(det_prob_threshold=threshold, deadline=turn.deadline)
 
     def add(service: Service) -> Example:
-        name = checked_name(subject)  # before the picture is so much as looked at
+        name = new_name(subject)  # before the picture is so much as looked at
         return turn.app.recognition.add_example(service, name, sent.picture("file"), options)
 
     example = await turn.use_with(service, add)

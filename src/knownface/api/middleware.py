@@ -29,6 +29,7 @@ access_log = logging.getLogger("knownface.access")
 
 SUBJECTS: Final = "/api/v1/recognition/subjects"
 API: Final = "/api/v1/"
+ADMIN: Final = "/admin/api/"
 # What the statistics of a service count: work with faces, not looks at the list of names.
 COUNTED: Final = tuple(
     f"{API}{kind}"
@@ -283,7 +284,8 @@ def _canonical(scope: Scope) -> str:
     """Return the path percent-encoded in one way, without its optional trailing slash.
 
     `DELETE …/subjects/` keeps its slash: it is the deletion of a subject without a name, and must
-    not become the deletion of all subjects.
+    not become the deletion of all subjects. So does every path below /admin/api: `DELETE
+    …/services/3/` has lost the rest of what it was about, and must not be about the service.
     """
     raw: bytes | None = scope.get("raw_path")
     encoded = raw.split(b"?", 1)[0] if raw else quote(scope["path"]).encode()
@@ -291,4 +293,6 @@ def _canonical(scope: Scope) -> str:
     if path == "/" or not path.endswith("/"):
         return path
     bare = path.removesuffix("/")
+    if path.removeprefix(scope.get("root_path", "")).startswith(ADMIN):
+        return path
     return path if scope["method"] == "DELETE" and bare.endswith(SUBJECTS) else bare

@@ -16,7 +16,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from knownface.errors import ModelMismatch
-from knownface.recognition import Options, Recognition, checked_name
+from knownface.recognition import Options, Recognition, new_name
 from knownface.store import Store, Transaction
 from knownface.store.examples import New
 from knownface.store.names import name_key
@@ -65,7 +65,7 @@ class Enrolment:
         An `image_id` is kept if nobody has it; one that the service holds is that example, whatever
         the picture. Raises what Recognition.add_example does.
         """
-        subject = checked_name(subject)
+        subject = new_name(subject)
         derived = self._derived(subject, data)
         wanted = image_id or derived
         with self._store.snapshot() as tx:

@@ -22,7 +22,7 @@ from knownface.errors import (
     Unavailable,
     UnreadableImage,
 )
-from knownface.recognition import checked_name
+from knownface.recognition import new_name
 from knownface.types import Example
 
 _PATH: Final = "/api/v1/recognition/faces/batch"
@@ -76,7 +76,7 @@ class RemoteEnrolment:
         Raises what Enrolment.examine does, and Unavailable when the server stays away.
         """
         del image_id
-        subject = checked_name(subject)
+        subject = new_name(subject)
         for pause in (*self._pauses, None):
             try:
                 return _filed(self._url, *self._post(subject, data))

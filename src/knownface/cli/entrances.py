@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from knownface.accounts import no_such_application
 from knownface.cli import output
 from knownface.cli.administering import NOBODY, STORE, as_json, moment, show
 from knownface.cli.desks import (
@@ -18,7 +19,6 @@ from knownface.cli.desks import (
     opened_desk,
 )
 from knownface.cli.run import with_settings
-from knownface.errors import ApplicationNotFound
 from knownface.people import Actor, Role
 from knownface.settings import Settings
 
@@ -186,6 +186,6 @@ def _number(desk: Desk, application: str | None) -> int | None:
         return None
     with desk.store.snapshot() as tx:
         found = tx.application(application)
-    if found is None:
-        raise ApplicationNotFound(f"Application {application} not found")
+        if found is None:
+            raise no_such_application(tx, application)
     return found.id

@@ -41,16 +41,19 @@ class Invitations:
 
         It is mailed where an address is given and mail is set up. Raises Forbidden,
         ApplicationNotFound for one that the actor does not see, UnusableEmail, EmailTaken, and
-        NotPossible for an owner, and where nobody may sign up.
+        NotPossible for an owner, and where nobody may sign up. A program makes no administrators
+        of the server (Forbidden): the account would outlive its token.
         """
         if role is Role.OWNER:
             raise NotPossible("Nobody is invited as an owner: hand the role over afterwards.")
         if self._registration == "closed":
             raise NotPossible("registration is closed: `knownface user create` makes accounts.")
-        address = usable_email(email) if email else None
+        address = None if email is None else usable_email(email)
         link, kept = new_link(INVITATION, base)
         with self._store.begin() as tx:
             _refuse_inviting(tx, actor, application_id)
+            if actor and actor.token is not None and not application_id and role is not Role.USER:
+                raise Forbidden("An access token invites no administrators of the server: sign in.")
             if address and tx.user_by_email(address):
                 raise EmailTaken
             inviter = actor.user.id if actor else None

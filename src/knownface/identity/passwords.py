@@ -47,6 +47,8 @@ def usable_password(password: str, email: str) -> str:
     """Return a password that is not the first thing that somebody would try (InvalidRequest)."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise InvalidRequest(f"The password must have {SHORTEST} to {LONGEST} characters")
+    if not password.strip():
+        raise InvalidRequest("The password must not consist of blanks only")
     if password.strip().lower() in {email, email.partition("@")[0]}:
         raise InvalidRequest("The password must not be the e-mail address")
     return password

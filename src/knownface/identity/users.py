@@ -120,11 +120,22 @@ class Users:
             tx.delete_user(user_id)
 
     def reset_link(self, actor: Actor | None, base: str, user_id: int) -> str:
-        """Return a link with which a user can choose a password (UserNotFound, Forbidden)."""
+        """Return a link with which another user can choose a password.
+
+        UserNotFound, NotPossible for oneself; Forbidden for a program too, whose token could
+        otherwise become the account of whoever it was made by.
+        """
         link, kept = new_link(RESET, base)
         with self._store.begin() as tx:
             user = _managed(tx, actor, user_id)
-            if user.role is Role.OWNER and actor is not None and actor.user.id != user_id:
+            if actor is not None and actor.token is not None:
+                raise Forbidden("An access token resets no passwords: sign in.")
+            if actor is not None and actor.user.id == user_id:
+                raise NotPossible(
+                    "Nobody resets his own password this way: change it in the profile, by PUT "
+                    "/admin/api/me/password, or ask for a link where you sign in."
+                )
+            if user.role is Role.OWNER and actor is not None:
                 raise Forbidden("Only the operator can reset the owner's password.")
             tx.add_reset(user_id, kept, HANDED_RESET_LASTS)
         return link

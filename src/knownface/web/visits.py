@@ -36,6 +36,7 @@ T = TypeVar("T")
 LANGUAGE: Final = "knownface_language"
 THEME: Final = "knownface_theme"
 _MOST: Final = 2**53
+_DIGITS: Final = len(str(_MOST))
 _THEMES: Final = frozenset({"light", "dark"})
 
 
@@ -76,7 +77,11 @@ class Visit:
     def number(self, name: str) -> int:
         """Return a number from the address, 0 where there is none."""
         said = self.query.get(name, "")
-        return min(int(said), _MOST) if said.isascii() and said.isdigit() else 0
+        if not said.isascii() or not said.isdigit():
+            return 0
+        # Python reads no number of thousands of digits.
+        digits = said.lstrip("0") or "0"
+        return min(int(digits), _MOST) if len(digits) <= _DIGITS else _MOST
 
     def rights(self, membership: Role | None = None) -> set[str]:
         """Return the names of what the visitor may do, where `membership` is his role."""
@@ -155,7 +160,10 @@ async def error_page(request: Request, error: Exception) -> Response:
 
 def safe_next(address: str | None) -> str:
     """Return where to go after signing in: only ever a page of this server."""
-    parts = urlsplit(address or "/")
+    try:
+        parts = urlsplit(address or "/")
+    except ValueError:  # such as "//[x"
+        return "/"
     own = not parts.scheme and not parts.netloc and parts.path.startswith("/")
     clean = "\\" not in (address or "") and not (address or "").startswith("//")
     return address if address and own and clean else "/"

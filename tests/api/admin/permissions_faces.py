@@ -77,6 +77,8 @@ ROWS = (
         bob,
     ),
     Row(f"DELETE {SERVICE}/subjects/{{subject}}", USED, empty),
+    Row(f"PUT {SERVICE}/subjects", USED, bob, query="?subject=Ada"),
+    Row(f"DELETE {SERVICE}/subjects", USED, empty, query="?subject=Ada"),
     Row(f"GET {SERVICE}/examples", USED, empty),
     Row(f"POST {SERVICE}/examples", MADE, empty, query="?subject=Bob", files=picture),
     Row(f"POST {SERVICE}/examples/delete", USED, ids),

@@ -61,7 +61,11 @@ ROWS = (
         lambda _: {"role": "ADMINISTRATOR"},
     ),
     Row("DELETE /admin/api/users/{user_id}", "204 204 403 403 403 404 401"),
-    Row("POST /admin/api/users/{user_id}/password-reset", "201 201 403 403 403 404 401"),
+    Row(
+        "POST /admin/api/users/{user_id}/password-reset",
+        "403 403 403 403 403 404 401",
+        note="by a token",
+    ),
     Row("GET /admin/api/me", EVERYBODY_SIGNED_IN),
     Row("PUT /admin/api/me", EVERYBODY_SIGNED_IN, lambda _: NAMES),
     Row(
@@ -89,6 +93,12 @@ ROWS = (
         "201 201 403 403 403 403 401",
         lambda _: {},
         "to the server",
+    ),
+    Row(
+        "POST /admin/api/invitations",
+        "403 403 403 403 403 403 401",
+        lambda _: {"role": "ADMINISTRATOR"},
+        "to administer the server, by a token",
     ),
     Row(
         "POST /admin/api/invitations",

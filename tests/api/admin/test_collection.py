@@ -128,6 +128,22 @@ def test_renaming_asks_before_it_merges(collection: Collection) -> None:
     assert failed(rename("Nobody", subject="Somebody")) == (404, 42)
 
 
+def test_a_subject_of_any_stored_name_can_be_named_in_the_query(
+    app: App, collection: Collection
+) -> None:
+    with app.store.begin() as tx:
+        for name in (".", "..", "a/b"):
+            tx.create_subject(collection.service.id, name)
+    renamed = collection("PUT", "/subjects", params={"subject": ".."}, json={"subject": "Ann"})
+    assert renamed.json() == {"updated": True, "merged": False}
+    assert collection("DELETE", "/subjects", params={"subject": "."}).json() == {"subject": "."}
+    assert collection("DELETE", "/subjects", params={"subject": "a/b"}).status_code == 200
+    assert failed(collection("DELETE", "/subjects")) == (400, 33)
+    assert failed(collection("DELETE", "/subjects", params={"subject": ""})) == (400, 26)
+    assert failed(collection("DELETE", "/subjects/")) == (404, 0)
+    assert collection.subjects() == {"Ann": 0}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "expected"),
     [

@@ -120,6 +120,39 @@ def test_an_administrator_cannot_take_over_the_owner(app: App, server: FastAPI) 
     assert failed(administrator("PUT", mine, json={"role": "OWNER"})) == (403, 1)
 
 
+def test_nobody_takes_an_account_over_with_a_link_for_himself(app: App, server: FastAPI) -> None:
+    for role in (Role.ADMINISTRATOR, Role.OWNER):
+        user = owner(app) if role is Role.OWNER else new_user(app, role)
+        own = signed_in(app, server, user)
+        refused = own("POST", f"/users/{user.id}/password-reset")
+        assert failed(refused) == (400, 9)
+        assert "/me/password" in refused.json()["message"]
+
+
+def test_an_access_token_makes_no_way_into_accounts_that_outlives_it(
+    app: App, server: FastAPI
+) -> None:
+    user = new_user(app)
+    token = app.tokens.issue(owner(app), "a program", None)[1]
+    bearer, at = {"authorization": f"Bearer {token}"}, browser(server)
+    for number in (user.id, owner(app).id):
+        assert failed(at("POST", f"/users/{number}/password-reset", headers=bearer)) == (403, 1)
+    asked = {"role": "ADMINISTRATOR"}
+    assert failed(at("POST", "/invitations", json=asked, headers=bearer)) == (403, 1)
+    assert at("POST", "/invitations", json={}, headers=bearer).status_code == 201
+
+
+@pytest.mark.parametrize("email", ["", "  "])
+def test_an_address_that_is_blank_makes_no_invitation_for_everybody(
+    app: App, boss: Browser, email: str
+) -> None:
+    here, body = new_application(app), {"email": email}
+    before = boss("GET", "/invitations").json()
+    assert failed(boss("POST", "/invitations", json=body)) == (400, 22)
+    assert failed(boss("POST", f"/applications/{here}/members", json=body)) == (400, 22)
+    assert boss("GET", "/invitations").json() == before
+
+
 def test_a_mailed_invitation_opens_the_server_once_and_to_its_address_alone(
     mailing: App, mailbox: Mailbox
 ) -> None:

@@ -60,10 +60,24 @@ def test_a_service_is_made_told_changed_and_listed(root: Browser, application: i
     assert changed == {**made, "name": "Gate", "save_images": False}
     cleared = root("PUT", path, json={"similarity_threshold": None, "save_images": None}).json()
     assert cleared == {**made, "name": "Gate", "similarity_threshold": None}
-    assert root("PUT", path, json={}).json() == cleared
+    for lost in ({}, {"nmae": "Door"}):
+        refused = root("PUT", path, json=lost)
+        assert failed(refused) == (400, 26)
+        assert "send name, similarity_threshold" in refused.json()["message"]
+    assert root("GET", path).json() == cleared
     new_service(root, application, name="cam", type="DETECTION")
     listed = root("GET", f"/applications/{application}/services", params={"search": "GA"}).json()
     assert (listed["services"], listed["total"]) == ([cleared], 1)
+
+
+def test_an_address_whose_end_got_lost_is_not_that_of_the_service(
+    root: Browser, application: int
+) -> None:
+    made = new_service(root, application, name="door")
+    for path in (f"/services/{made['id']}", f"/applications/{application}"):
+        assert failed(root("PUT", f"{path}/", json={"name": "gate"})) == (404, 0)
+        assert failed(root("DELETE", f"{path}/", json={"name": "door"})) == (404, 0)
+    assert root("GET", f"/services/{made['id']}").json()["name"] == "door"
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,13 @@ async def rename_subject(
 
     Where another has the new name already, `merge` has to ask for the two to become one.
     """
-    fields = fields_of(await turn.json())
-    new, merge = _text(fields, "subject"), fields.get("merge", False)
-    if not isinstance(merge, bool):
-        raise InvalidRequest("Field merge should be true or false")
-    recognition = turn.app.recognition
-    done = await turn.use(lambda: recognition.rename_subject(service, subject, new, merge=merge))
-    return answer({"updated": done.updated, "merged": done.merged})
+    return await _renamed(turn, service, subject)
+
+
+@router.put("/subjects", **operations.RENAME_ANY_SUBJECT)
+async def rename_any_subject(turn: TurnDep, service: UsableCollection) -> Response:
+    """Rename a subject whatever its name: some, such as `..`, cannot stand in a path."""
+    return await _renamed(turn, service, turn.query.required("subject"))
 
 
 @router.delete("/subjects/{subject}", **operations.DELETE_SUBJECT)
@@ -69,6 +69,12 @@ async def delete_subject(
     """Delete a subject with its examples and photographs."""
     deleted = await turn.use(lambda: turn.app.recognition.delete_subject(service, subject))
     return answer({"subject": deleted.name})
+
+
+@router.delete("/subjects", **operations.DELETE_ANY_SUBJECT)
+async def delete_any_subject(turn: TurnDep, service: UsableCollection) -> Response:
+    """Delete a subject whatever its name, with its examples and photographs."""
+    return await delete_subject(turn, service, turn.query.required("subject"))
 
 
 @router.get("/examples", **operations.EXAMPLES)
@@ -107,6 +113,16 @@ async def move_examples(turn: TurnDep, service: UsableCollection) -> Response:
     ids, name = _ids(fields), _text(fields, "subject")
     moved = await turn.use(lambda: turn.app.recognition.move_examples(service, ids, name))
     return answer({"moved": len(moved)})
+
+
+async def _renamed(turn: Turn, service: Service, subject: str) -> Response:
+    fields = fields_of(await turn.json())
+    new, merge = _text(fields, "subject"), fields.get("merge", False)
+    if not isinstance(merge, bool):
+        raise InvalidRequest("Field merge should be true or false")
+    recognition = turn.app.recognition
+    done = await turn.use(lambda: recognition.rename_subject(service, subject, new, merge=merge))
+    return answer({"updated": done.updated, "merged": done.merged})
 
 
 def _page(name: str, shown: list[Json], asked: Asked, total: int) -> Response:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
 from knownface.api import openapi, schemas
 from knownface.api.admin.describing import PAGING, PREFIX, in_query, operation
-from knownface.api.openapi import Operation
+from knownface.api.openapi import Document, Operation
 from knownface.api.schemas import Schema
 
 ADDRESS: Final = f"{PREFIX}/services/{{service_id}}"
@@ -95,21 +96,36 @@ CREATE_SUBJECT: Final = operation(
     body_example={"subject": "John"},
     errors={400: "The name cannot be used (26), or the subject exists (43)."},
 )
-RENAME_SUBJECT: Final = operation(
-    Renamed,
-    {"updated": True, "merged": False},
-    body=NewName,
-    body_example={"subject": "Johnny", "merge": False},
-    errors={
-        404: "No such service (10) or subject (42).",
-        409: "Another subject has this name, and `merge` is not true (43).",
-    },
-)
-DELETE_SUBJECT: Final = operation(
-    schemas.SubjectName,
-    {"subject": "John"},
-    errors={404: "No such service (10) or subject (42)."},
-)
+_WHICH: Final = in_query("subject", {"type": "string"}, "The subject's name; it has to be sent.")
+
+
+def _renaming(query: Sequence[Document]) -> dict[str, Any]:
+    return operation(
+        Renamed,
+        {"updated": True, "merged": False},
+        body=NewName,
+        body_example={"subject": "Johnny", "merge": False},
+        query=query,
+        errors={
+            404: "No such service (10) or subject (42).",
+            409: "Another subject has this name, and `merge` is not true (43).",
+        },
+    )
+
+
+def _deletion(query: Sequence[Document]) -> dict[str, Any]:
+    return operation(
+        schemas.SubjectName,
+        {"subject": "John"},
+        query=query,
+        errors={404: "No such service (10) or subject (42)."},
+    )
+
+
+RENAME_SUBJECT: Final = _renaming(())
+RENAME_ANY_SUBJECT: Final = _renaming([{**_WHICH, "required": True}])
+DELETE_SUBJECT: Final = _deletion(())
+DELETE_ANY_SUBJECT: Final = _deletion([{**_WHICH, "required": True}])
 EXAMPLES: Final = operation(
     ExampleItems,
     {

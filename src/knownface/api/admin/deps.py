@@ -122,12 +122,19 @@ async def _same_site(turn: TurnDep) -> None:
         own = site in {"same-origin", "none"}
     else:
         names = {headers.get("host"), urlsplit(settings.public_url).netloc or None}
-        own = origin is None or urlsplit(origin).netloc in names
+        own = origin is None or _netloc(origin) in names
     if not own:
         raise Forbidden(
             "This is not to be called from pages of other sites. "
             "If this page is the server's own, set KNOWNFACE_PUBLIC_URL to its address."
         )
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as "http://[", which is nobody's
+        return ""
 
 
 ActorDep = Annotated[Actor, Depends(_actor)]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from knownface.api.schemas import Schema
 
@@ -17,6 +25,17 @@ class Sent(BaseModel):
     """A body that is sent; fields that nobody knows are passed over."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class Changes(Sent):
+    """A body of what is to change, one field at least: a name that is misspelt changes nothing."""
+
+    @model_validator(mode="after")
+    def _refuse_nothing(self) -> Self:
+        if not self.model_fields_set:
+            known = ", ".join(type(self).model_fields)
+            raise PydanticCustomError("nothing", "holds nothing that can be changed: send " + known)
+        return self
 
 
 # Sent

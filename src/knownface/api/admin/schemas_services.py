@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from knownface.api.admin.schemas import Moment, RoleName, Sent
+from knownface.api.admin.schemas import Changes, Moment, RoleName, Sent
 from knownface.api.schemas import Schema
 
 TypeName = Literal["RECOGNITION", "DETECTION", "VERIFICATION"]
@@ -48,7 +48,7 @@ class NewService(Sent):
     save_images: bool | None = Field(None, description=_SAVE)
 
 
-class ServiceChanges(Sent):
+class ServiceChanges(Changes):
     """Only what is sent is changed; a threshold that is sent as null is removed."""
 
     name: Title | None = None
@@ -64,7 +64,7 @@ class NewKey(Sent):
     )
 
 
-class KeyChanges(Sent):
+class KeyChanges(Changes):
     """Only what is sent is changed."""
 
     name: Text | None = None
