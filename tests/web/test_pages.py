@@ -185,3 +185,12 @@ def test_pages_are_no_part_of_the_described_api(visitor: TestClient) -> None:
 def test_why_a_provider_let_nobody_in_is_told(visitor: TestClient, reason: str) -> None:
     assert "notice bad" in visitor.get(f"/login?failed={reason}").text
     assert "notice bad" not in visitor.get("/login?failed=nonsense").text
+
+
+@pytest.mark.parametrize(("language", "shown"), [("en", True), ("de", False)])
+def test_a_page_that_is_not_there_says_so_in_one_language(
+    owner: TestClient, language: str, shown: bool
+) -> None:
+    page = owner.get("/applications/999999", headers={"accept-language": language})
+    assert page.status_code == 404
+    assert ("not found" in page.text or "There is no" in page.text) is shown
