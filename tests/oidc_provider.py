@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -37,7 +37,7 @@ class Provider:
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def authorize(self, address: str) -> tuple[str, dict[str, str]]:
-        """Consent, as a person in a browser does; return where to, and what is in the query."""
+        """Consent, as a person does (in a browser, by going there); return where to, and what is in the query."""
         asked = {k: v[0] for k, v in parse_qs(urlsplit(address).query).items()}
         code = secrets.token_hex(8)
         self.codes[code] = asked
@@ -80,6 +80,12 @@ def running_provider() -> Iterator[Provider]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path.startswith("/authorize?"):
+                target, query = provider.authorize(self.path)
+                self.send_response(302)
+                self.send_header("location", f"{target}?{urlencode(query)}")
+                self.end_headers()
+                return
             self._answer(provider.document(self.path))
 
         def do_POST(self) -> None:
