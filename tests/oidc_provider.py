@@ -37,7 +37,7 @@ class Provider:
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def authorize(self, address: str) -> tuple[str, dict[str, str]]:
-        """Consent, as a person does (in a browser, by going there); return where to, and what is in the query."""
+        """Consent, as a person in a browser does; return where to, and what is in the query."""
         asked = {k: v[0] for k, v in parse_qs(urlsplit(address).query).items()}
         code = secrets.token_hex(8)
         self.codes[code] = asked
