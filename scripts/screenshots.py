@@ -178,7 +178,10 @@ def _acts(portraits: Path) -> dict[str, Callable[[Page], object]]:
 
     def collect(page: Page) -> None:
         page.get_by_text(NAMES["a"]).first.click()
-        page.wait_for_load_state("networkidle")
+        page.locator("#examples img").first.wait_for()
+        page.wait_for_function(
+            "[...document.querySelectorAll('#examples img')].every((one) => one.complete)"
+        )
 
     return {"try": try_it, "verification": verify, "faces": collect}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -80,6 +80,12 @@ def running_provider() -> Iterator[Provider]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path.startswith("/authorize?"):
+                target, query = provider.authorize(self.path)
+                self.send_response(302)
+                self.send_header("location", f"{target}?{urlencode(query)}")
+                self.end_headers()
+                return
             self._answer(provider.document(self.path))
 
         def do_POST(self) -> None:

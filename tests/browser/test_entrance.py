@@ -78,6 +78,18 @@ def test_a_wrong_password_is_told_and_the_right_one_leads_where_one_wanted_to_go
     expect(page).to_have_url(f"{site.address}/login?next=/system")
 
 
+def test_a_refusal_speaks_the_language_of_the_page(visit: Visits, site: Site) -> None:
+    page = visit("/login", language="de")
+    fill(page, email=site.owner.email, password="wrong password")
+    page.get_by_role("button", name="Anmelden", exact=True).click()
+    expect(page.get_by_role("alert")).to_have_text("E-Mail-Adresse oder Passwort stimmen nicht.")
+    page = visit("/profile", site.owner, language="de")
+    fill(page, old_password="wrong password", new_password=PASSWORD, again=PASSWORD)
+    page.get_by_role("button", name="Passwort ändern").click()
+    refused = page.get_by_text("Das bisherige Passwort stimmt nicht.")
+    expect(refused).to_be_visible()
+
+
 def test_an_invitation_makes_one_account_and_no_second(visit: Visits, site: Site) -> None:
     link = site.owner.call("POST", "/invitations", role="USER")["link"]
     path = link.removeprefix(site.address)
@@ -127,6 +139,13 @@ def test_language_and_theme_are_kept(visit: Visits, site: Site) -> None:
     expect(page.get_by_role("heading", name="Ihr Profil")).to_be_visible()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("document.documentElement.lang") == "de"
+    accessible(page)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_documentation_of_the_api_is_readable(visit: Visits, theme: str) -> None:
+    page = visit("/docs", theme=theme)
+    page.locator("details.operation").first.wait_for()
     accessible(page)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from browser.photographs import drop, group, nobody, portrait
 from browsing import PHONE, Site, Visits, accessible, fits
@@ -126,7 +126,13 @@ def test_a_picture_without_a_face_says_so_and_the_next_one_is_looked_at(
     notes = tmp_path / "notes.txt"
     notes.write_text("no picture")
     page.set_input_files(FILE, notes)
+    expect(page.get_by_role("alert").first).to_have_text("notes.txt ist kein Bild.")
+    expect(page.locator("#stage [data-img]")).to_have_attribute("alt", "wall.jpg")
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 and nothing more")
+    page.set_input_files(FILE, broken)
     expect(page.get_by_role("alert").first).to_contain_text("kein lesbares Bild")
+    expect(page.locator("#stage [data-img]")).to_be_hidden()
     page.set_input_files(FILE, portrait("person_a_1"))
     expect(page.locator("#outcome")).to_have_text("1 Gesicht: Unbekannt")
     expect(page.get_by_role("alert")).to_have_count(0)
@@ -155,6 +161,7 @@ def test_an_unknown_face_is_added_and_known_from_then_on(
     page.set_input_files(FILE, group(tmp_path, "person_a_2", "person_b_2"))
     expect(page.locator("#outcome")).to_contain_text("2 faces")
     doubtful = page.locator("#faces > li").filter(has_text="Unlikely")
+    expect(doubtful.locator(".match-name")).to_have_text("Ada?")
     doubtful.get_by_role("button", name="Add this face").click()
     dialog = page.locator("dialog[open]")
     accessible(page)
@@ -190,6 +197,31 @@ def test_two_pictures_are_compared_and_their_faces_joined(
     page.get_by_role("button", name="Swap the two pictures").click()
     expect(page.get_by_role("alert").first).to_contain_text("more than one face")
     expect(page.locator("#bridge path")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ("Frau Müller.jpg", "Jack's (2).jpg", ("Frau Müller.jpg", "Jack's (2).jpg")),
+        ("a;type=b.jpg", 'b",c.jpg', ("source_image.jpg", "target_image.jpg")),
+        ("same.jpg", "same.jpg", ("source_image.jpg", "target_image.jpg")),
+    ],
+    ids=["letters", "signs", "twins"],
+)
+def test_a_shown_request_never_compares_a_file_with_itself(
+    visit: Visits, site: Site, first: str, second: str, shown: tuple[str, str]
+) -> None:
+    page = visit(f"/services/{site.owner.service('VERIFICATION')}/try", site.owner)
+    picture = portrait("person_a_1").read_bytes()
+    for where, name in (("source", first), ("target", second)):
+        files: FilePayload = {"name": name, "mimeType": "image/jpeg", "buffer": picture}
+        page.set_input_files(f"#{where} [data-file]", files)
+    expect(page.locator("#request-code")).to_contain_text("verification")
+    words = shlex.split(page.locator("#request-code").inner_text().replace("\\\n", " "))
+    assert f"source_image=@{shown[0]}" in words
+    assert f"target_image=@{shown[1]}" in words
+    page.get_by_label("Python").check()
+    expect(page.locator("#request-code")).to_contain_text(f'open("{shown[1]}", "rb")')
 
 
 def test_trying_fits_a_phone_in_the_dark(visit: Visits, site: Site, tmp_path: Path) -> None:

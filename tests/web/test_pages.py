@@ -200,3 +200,12 @@ def test_an_address_to_go_on_to_that_is_none_leads_to_the_first_page(
 def test_a_number_of_thousands_of_digits_is_no_failure(owner: TestClient, path: str) -> None:
     assert owner.get(path + "9" * 5000).status_code < 500
     assert owner.get(path + "0" * 5000).status_code < 500
+
+
+@pytest.mark.parametrize(("language", "shown"), [("en", True), ("de", False)])
+def test_a_page_that_is_not_there_says_so_in_one_language(
+    owner: TestClient, language: str, shown: bool
+) -> None:
+    page = owner.get("/applications/999999", headers={"accept-language": language})
+    assert page.status_code == 404
+    assert ("not found" in page.text or "There is no" in page.text) is shown

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from knownface.errors import InvalidRequest, KnownfaceError, NotFound, NotSignedIn
 from knownface.web.texts import Texts
 
 WEB = Path(__file__).resolve().parents[2] / "src" / "knownface" / "web"
@@ -138,6 +139,23 @@ def test_no_module_speaks_for_itself(module: Path) -> None:
         module.read_text("utf-8"),
     )
     assert said == []
+
+
+def every(kind: type[KnownfaceError]) -> set[type[KnownfaceError]]:
+    return {kind}.union(*map(every, kind.__subclasses__()))
+
+
+REFUSALS = sorted(every(InvalidRequest) | every(NotSignedIn) | every(NotFound), key=str)
+OF_PROGRAMS = {"MissingApiKey", "MissingParameter", "MissingPart"}  # no page makes such a request
+
+
+@pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
+def test_each_refusal_has_words_in_each_language(kind: type[KnownfaceError]) -> None:
+    numbered = f"script.code.{kind.code}"
+    keys = {f"{numbered}_{kind.status}", numbered, f"script.status.{kind.status}"}
+    keys.add(f"reason.code_{kind.code}")
+    for code in CODES:
+        assert keys & own(code).keys() or kind.__name__ in OF_PROGRAMS
 
 
 @pytest.mark.parametrize(

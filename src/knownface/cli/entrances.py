@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from knownface.accounts import no_such_application
 from knownface.cli import output
 from knownface.cli.administering import NOBODY, STORE, as_json, moment, show
 from knownface.cli.desks import (
@@ -184,6 +183,8 @@ def _tell_gone(text: str, numbers: list[int], as_json: bool) -> None:
 def _number(desk: Desk, application: str | None) -> int | None:
     if application is None:
         return None
+    from knownface.accounts import no_such_application
+
     with desk.store.snapshot() as tx:
         found = tx.application(application)
         if found is None:

@@ -92,11 +92,18 @@ async def system(visit: Member) -> Response:
 async def profile(visit: Member) -> Response:
     """Show somebody what concerns himself alone."""
     identity = visit.app.identity
-    sessions, tokens, actor = await visit.look(
-        lambda actor: (identity.sessions(actor), visit.app.tokens.list(actor), actor)
+    sessions, tokens, ways, actor = await visit.look(
+        lambda actor: (
+            identity.sessions(actor),
+            visit.app.tokens.list(actor),
+            identity.ways_in(actor),
+            actor,
+        )
     )
     return visit.page(
         "profile.html",
         sessions=[wire.session(one, actor) for one in sessions],
         tokens=[wire.token(one) for one in tokens],
+        ways=ways,
+        oidc_name=visit.oidc_name,
     )

@@ -29,7 +29,7 @@ async def login(visit: Visitor) -> Response:
         "login.html",
         next=after,
         failed=_REASONS.get(visit.query.get("failed", "")),
-        oidc_name=_provider(visit),
+        oidc_name=visit.oidc_name,
         registration=visit.app.settings.registration,
     )
 
@@ -42,7 +42,7 @@ async def sign_up(visit: Visitor) -> Response:
     if visit.app.settings.registration != "open":
         return visit.page("signup.html", closed=True)
     return visit.page(
-        "signup.html", closed=False, email=None, invitation=None, oidc_name=_provider(visit)
+        "signup.html", closed=False, email=None, invitation=None, oidc_name=visit.oidc_name
     )
 
 
@@ -59,7 +59,7 @@ async def join(visit: Visitor, invitation: str) -> Response:
         closed=False,
         email=found.email,
         invitation=invitation,
-        oidc_name=_provider(visit),
+        oidc_name=visit.oidc_name,
     )
 
 
@@ -96,12 +96,6 @@ async def first_service(visit: Member) -> Response:
     number = visit.number("application")
     info = await visit.look(lambda actor: visit.app.administration.application(actor, number))
     return visit.page("welcome.html", step="service", application=wires.application(info))
-
-
-def _provider(visit: Visit) -> str | None:
-    """Return what the provider is called that people may sign in with."""
-    settings = visit.app.settings
-    return settings.oidc_name if settings.oidc_issuer else None
 
 
 def _invitation(visit: Visit, token: str) -> Invitation | None:

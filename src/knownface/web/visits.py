@@ -74,6 +74,12 @@ class Visit:
     def search(self) -> str:
         return self.query.get("search", "").strip()
 
+    @property
+    def oidc_name(self) -> str | None:
+        """What the provider is called that people may sign in with, None when there is none."""
+        settings = self.turn.app.settings
+        return settings.oidc_name if settings.oidc_issuer else None
+
     def number(self, name: str) -> int:
         """Return a number from the address, 0 where there is none."""
         said = self.query.get(name, "")

@@ -50,9 +50,14 @@ export function deleteExamples(service, ids, said, over, undone) {
   schedule(said, calls, ids.length, over, undone);
 }
 
+/** The address of a subject; a path cannot hold every name: browsers resolve "..". */
+export function addressOf(service, name) {
+  return `${service}/subjects?${new URLSearchParams({ subject: name })}`;
+}
+
 /** Delete a subject with all its examples, in the same way. */
 export function deleteSubject(service, name, said, over, undone) {
-  schedule(said, [["DELETE", `${service}/subjects/${encodeURIComponent(name)}`]], 1, over, undone);
+  schedule(said, [["DELETE", addressOf(service, name)]], 1, over, undone);
 }
 
 /** Make final what is pending, before something else is done with it. */

@@ -1,7 +1,7 @@
 // The face collection: subjects at the left, the pictures of one of them at the right.
 
 import { call, signedOut } from "./api.js";
-import { deleteExamples, deleteSubject, settle } from "./deletions.js";
+import { addressOf, deleteExamples, deleteSubject, settle } from "./deletions.js";
 import { chosen, dropped } from "./folders.js";
 import { moment, text } from "./texts.js";
 import { confirmDialog, element, fail, formErrors, icon, openDialog, toast } from "./ui.js";
@@ -284,7 +284,7 @@ onSubmit(part("adding"), async (name, dialog) => {
 part("rename").addEventListener("click", () => ask(part("renaming"), state.subject.subject));
 onSubmit(part("renaming"), async (name, dialog) => {
   const { subject } = state.subject;
-  const path = `${service}/subjects/${encodeURIComponent(subject)}`;
+  const path = addressOf(service, subject);
   await settle();
   try {
     await call("PUT", path, { subject: name });

@@ -2,6 +2,7 @@
 //
 //   data-call="POST /admin/api/applications"   the call; a form's fields are its JSON body
 //   data-go="/applications/{id}"               then: open this page, {…} from the answer
+//   data-leave="location"                      then: go where this part of the answer says
 //   data-refresh="#keys"                       then: fetch these parts of the page again
 //   data-done="…"                              then: say this
 //   data-query                                 the fields go into the query, not into a body
@@ -62,8 +63,12 @@ function openAbout(dialog, fill) {
 
 /** Do what comes after a call. */
 export async function after(element, answer) {
-  const { go, done, reveal: shown } = element.dataset;
+  const { go, done, leave, reveal: shown } = element.dataset;
   element.closest("dialog")?.close();
+  if (leave) {
+    location.assign(part(answer, leave));
+    return;
+  }
   const secret = shown && part(answer, shown);
   if (secret) {
     await reveal(element.dataset.revealTitle, element.dataset.revealText, secret);

@@ -23,11 +23,23 @@ export function meaning(match, least) {
   return text(rate <= least ? "try.meaning.fewer" : "try.meaning.about", { strangers });
 }
 
+/**
+ * What the server refused, in the visitor's language. Where only the server knows what is wrong (a
+ * value that cannot be used), its words are part of the text.
+ */
+export function refusal({ code, status, retryAfter }, message) {
+  if (status === 429) return text("script.too_many", { n: Math.max(1, retryAfter ?? 60) });
+  // A wrong password has one number, whether one signs in with it or changes it.
+  for (const key of [`script.code.${code}_${status}`, `script.code.${code}`, `script.status.${status}`]) {
+    if (has(key)) return text(key, { message });
+  }
+  return message;
+}
+
 /** What the server said is wrong with a picture, in the visitor's language where we know it. */
 export function reason(failure) {
-  // 26 and the like say which value is wrong: only the server knows.
   for (const key of [`reason.code_${failure.code}`, `reason.status_${failure.status}`]) {
     if (has(key)) return text(key);
   }
-  return failure.message;
+  return refusal(failure, failure.message);
 }

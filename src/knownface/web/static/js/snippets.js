@@ -8,20 +8,27 @@ function shell(said) {
 
 const quoted = (said) => JSON.stringify(said);
 
-/** A name that no shell and no form misreads. */
-function plain(name) {
-  return /^[\w][\w.-]*$/.test(name) ? name : "picture.jpg";
+/**
+ * The parts with names of files that a form does not misread: curl gives a meaning to , ; " and \.
+ * Two files of one name would look like one, so those are called after their parts.
+ */
+function named(files) {
+  const twins = new Set(files.map(([, name]) => name)).size < files.length;
+  return files.map(([part, name]) => {
+    const plain = !twins && /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}_ .()+&@#~'-]*$/u.test(name);
+    return [part, plain ? name : `${part}.jpg`];
+  });
 }
 
 function curl({ address, query, files }) {
   const full = address + (query.size ? `?${query}` : "");
-  const parts = files.map(([part, name]) => `  -F ${shell(`${part}=@${plain(name)}`)}`);
+  const parts = named(files).map(([part, name]) => `  -F ${shell(`${part}=@${name}`)}`);
   return [`curl -X POST ${shell(full)}`, `  -H ${shell(`x-api-key: ${KEY}`)}`, ...parts].join(" \\\n");
 }
 
 function python({ address, query, files }) {
   const parameters = [...query].map(([name, value]) => `        ${quoted(name)}: ${quoted(value)},`);
-  const opened = files.map(([part, name]) => `        ${quoted(part)}: open(${quoted(plain(name))}, "rb"),`);
+  const opened = named(files).map(([part, name]) => `        ${quoted(part)}: open(${quoted(name)}, "rb"),`);
   return [
     "import requests",
     "",

@@ -58,6 +58,11 @@ export class Stage extends EventTarget {
 
   /** Show a picture and tell whoever waits for one. */
   async take(blob, name = blob.name ?? "picture.jpg") {
+    // What the browser takes for something else is no picture; what it knows nothing of may be one.
+    if (blob.type && !/^(image\/|application\/octet-stream$)/.test(blob.type)) {
+      this.complain(text("try.no_picture", { name }));
+      return;
+    }
     this.stopCamera();
     this.complain("");
     this.blob = blob;
@@ -73,6 +78,7 @@ export class Stage extends EventTarget {
     } catch {
       // TIFF and the like: the server reads them, a browser does not.
       this.unshowable = [1, 1];
+      this.img.hidden = true;
     }
     this.dispatchEvent(new CustomEvent("picture"));
   }

@@ -23,13 +23,17 @@ let running = null;
 
 const best = (face) => face.subjects?.[0];
 
-/** Who it is as far as is known, with a question mark where many strangers are as like. */
-function named(face) {
-  const match = best(face);
-  if (!match) return text("try.unknown");
+/** The name of a subject, with a question mark where many strangers are as like. */
+function presumed(match) {
   const sure = certainty(match);
   const doubtful = sure === "unsure" || sure === "unlikely";
   return doubtful ? text("try.doubtful", { name: match.subject }) : match.subject;
+}
+
+/** Who it is as far as is known. */
+function named(face) {
+  const match = best(face);
+  return match ? presumed(match) : text("try.unknown");
 }
 
 function caption(face, i) {
@@ -77,7 +81,7 @@ function scored(match) {
   const bar = element("meter", { min: 0, max: 1, value: match.similarity, className: `tone-${sure ?? "plain"}` });
   bar.setAttribute("aria-label", text("try.similarity"));
   const score = element("span", { className: "match-score number" }, percent(match.similarity));
-  const name = element("strong", { className: "match-name" }, match.subject);
+  const name = element("strong", { className: "match-name" }, presumed(match));
   return [element("div", { className: "match-head" }, name, score), bar];
 }
 

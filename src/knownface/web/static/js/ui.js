@@ -1,7 +1,8 @@
 // What every screen does in the same way: say something, ask, show that something is under way.
 
 import { Failure, signedOut } from "./api.js";
-import { has, moment, text } from "./texts.js";
+import { refusal } from "./meaning.js";
+import { moment, text } from "./texts.js";
 
 const icons = new URL("../icons.svg", import.meta.url).pathname;
 
@@ -23,14 +24,9 @@ export function icon(name) {
   return svg;
 }
 
-/** The failure in the visitor's language where there are words for it, else as the server says. */
-export function failureText(failure) {
-  if (!(failure instanceof Failure)) return text("script.broken");
-  if (failure.status === 429) {
-    return text("script.too_many", { n: Math.max(1, failure.retryAfter ?? 60) });
-  }
-  const known = `script.status.${failure.status}`;
-  return has(known) ? text(known) : failure.message;
+/** The failure in the visitor's language; `message` is what the server says of it. */
+export function failureText(failure, message = failure.message) {
+  return failure instanceof Failure ? refusal(failure, message) : text("script.broken");
 }
 
 /** Say something for a while. `action`: {label, run}; returns a function that takes it away. */
@@ -142,10 +138,11 @@ export function formErrors(form, failure) {
   if (!failure) return;
   if (signedOut(failure)) return;
   if (!(failure instanceof Failure)) console.error(failure);
-  const said = failureText(failure);
-  const named = inputs.find((input) => input.name && failure.message?.startsWith(`${input.name}:`));
+  const { message } = failure;
+  const named = inputs.find((input) => input.name && message?.startsWith(`${input.name}:`));
+  const said = failureText(failure, named ? message.slice(named.name.length + 1).trim() : message);
   if (named) {
-    fieldError(named, said.slice(said.indexOf(":") + 1).trim());
+    fieldError(named, said);
     named.focus();
   } else if (place) place.textContent = said;
   else toast(said, { kind: "bad" });
