@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser.photographs import drop, group, nobody, portrait
 from browsing import PHONE, Person, Site, Visits, accessible, fits
+from knownface.store.names import name_key
 
 pytestmark = pytest.mark.browser
 
@@ -229,7 +230,7 @@ def test_a_subject_that_is_called_like_a_folder_above_is_renamed_and_deleted(
             changed = connection.execute(
                 "UPDATE subject SET name = ?, name_key = ?, sorting = ?"
                 " WHERE service_id = ? AND name = ?",
-                (name, name.encode(), name, service, before),
+                (name, name_key(name), name, service, before),
             )
             assert changed.rowcount == 1
     connection.close()
