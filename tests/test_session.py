@@ -416,7 +416,8 @@ def test_memory_does_not_grow_with_the_number_of_shapes(detector: Network) -> No
     for height in sides:
         for width in sides:
             detector.run(np.zeros((1, 3, height, width), np.float32))
-    assert resident() - before < 20e6
+    # 256 shapes; the rest of this process takes some megabytes, too.
+    assert resident() - before < 40e6
 
 
 def run(detector: Network, pixels: U8) -> tuple[F32, ...]:

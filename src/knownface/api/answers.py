@@ -75,7 +75,7 @@ def _validation(error: RequestValidationError) -> KnownfaceError:
     name = str(first["loc"][-1])
     if first["type"] == "missing":
         return MissingParameter(name)
-    return InvalidRequest(f"{name}: {first['msg']}")
+    return InvalidRequest(f"{name}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def _headers(request: Request, error: HTTPException) -> Mapping[str, str] | None:

@@ -12,7 +12,6 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from knownface.api.schemas import Schema
 
@@ -34,7 +33,7 @@ class Changes(Sent):
     def _refuse_nothing(self) -> Self:
         if not self.model_fields_set:
             known = ", ".join(type(self).model_fields)
-            raise PydanticCustomError("nothing", "holds nothing that can be changed: send " + known)
+            raise ValueError(f"holds nothing that can be changed: send {known}")
         return self
 
 
