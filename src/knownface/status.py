@@ -100,10 +100,10 @@ class Status:
         return System(
             version=__version__,
             started_at=self._started_at,
-            machine=_machine(self._cores),
+            machine=machine(self._cores),
             database=self._store.kind,
-            database_bytes=_told(self._store.size),
-            disk_free_bytes=_told(lambda: shutil.disk_usage(self._data).free),
+            database_bytes=told(self._store.size),
+            disk_free_bytes=told(lambda: shutil.disk_usage(self._data).free),
             models=self._models(),
             indexes=self._indexes(),
             queue=dict(self._pipeline.scheduler.depth()),
@@ -135,12 +135,13 @@ class Status:
         ]
 
 
-def _machine(cores: int) -> Machine:
+def machine(cores: int) -> Machine:
+    """Return what this process runs on."""
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         processor=_processor(),
         cores=cores,
-        memory_bytes=_told(lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        memory_bytes=told(lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         python=platform.python_version(),
     )
 
@@ -155,7 +156,8 @@ def _processor() -> str:
     return next(iter(names), platform.processor() or platform.machine())
 
 
-def _told(ask: Callable[[], int]) -> int | None:
+def told(ask: Callable[[], int]) -> int | None:
+    """Return a number, None where it cannot be told."""
     try:
         return ask()
     except (OSError, ValueError, KnownfaceError):

@@ -22,6 +22,7 @@ from knownface.cli.reembed import reembed
 from knownface.cli.run import OneLineErrors
 from knownface.cli.serve import serve
 from knownface.cli.service import service
+from knownface.cli.status import status
 from knownface.cli.user import user
 
 __all__ = ["main"]
@@ -81,6 +82,7 @@ COMMANDS: Final = (
     verify,
     evaluate,
     migrate,
+    status,
     doctor,
 )
 for command in COMMANDS:

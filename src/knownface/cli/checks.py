@@ -139,7 +139,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
             catalog.pick(settings.detector, "detector"),
             catalog.pick(settings.embedder, "embedder"),
         )
-        optional = _attributes(settings, catalog, required[1])
+        optional = attribute_models(settings, catalog, required[1])
     except KnownfaceError as error:
         yield Finding("models", "unknown", error.message)
         return
@@ -174,7 +174,9 @@ def _optional(found: Found, slugs: str) -> Finding:
     return Finding(f"model {spec.name} ({slugs})", f"{found.state}{where}{lacking}", advice)
 
 
-def _attributes(settings: Settings, catalog: Catalog, embedder: ModelSpec) -> dict[str, list[str]]:
+def attribute_models(
+    settings: Settings, catalog: Catalog, embedder: ModelSpec
+) -> dict[str, list[str]]:
     """Return the models of optional attributes, each once, with the plugins that it serves."""
     from knownface.vision.plugins import PluginContext, load_plugins
 

@@ -13,6 +13,7 @@ from knownface.cli.administering import NOBODY, administration, typed_name, yes
 from knownface.cli.administering import as_json as _as_json
 from knownface.cli.administering import own_key as _own_key
 from knownface.cli.administering import service_named as _named
+from knownface.cli.collection import examples, subjects
 from knownface.cli.keys import keys
 from knownface.cli.run import with_settings
 from knownface.cli.services import clone, rename, show_, statistics
@@ -198,7 +199,7 @@ def rotate_key(
     _print_key(found, key, as_json)
 
 
-for command in (show_, rename, clone, keys, statistics):
+for command in (show_, rename, clone, keys, subjects, examples, statistics):
     service.add_command(command)
 
 
