@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,21 @@ def test_a_search_that_finds_the_index_fresh_does_not_wait_for_a_refresh(
     names(faces, ANNA)
     with faces._refreshing:
         assert names(faces, ANNA) == ["Anna"]
+
+
+def test_only_so_many_names_are_remembered_and_the_others_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knownface.collection._MOST_KNOWN", 2)
+    people = {"Anna": ANNA, "Boris": BORIS, "Clara": CLARA}
+    with closing(Store.open(f"sqlite:///{tmp_path / 'faces.db'}")) as store:
+        service = make_service(store)
+        for name, vector in people.items():
+            add(store, service, name, vector)
+        faces = open_collection(store, service)
+        for name in [*people, *people]:
+            assert names(faces, people[name], 1) == [name]
+            assert len(faces._recall.current().examples) <= 2
 
 
 def test_many_first_searches_build_one_index(store: OvertakenStore, service: Service) -> None:
