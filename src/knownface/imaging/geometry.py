@@ -50,15 +50,16 @@ def similarity_transform(
     Both are [N, 2]; least squares without reflection (Umeyama 1991). Points that all coincide have
     neither angle nor size: they are only shifted.
     """
-    source, target = np.asarray(src, np.float64), np.asarray(dst, np.float64)
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    # As complex numbers, points are turned and scaled by a factor: a fit of one number.
+    source, target = _as_complex(src), _as_complex(dst)
+    source_mean, target_mean = source.mean(), target.mean()
     centred = source - source_mean
-    u, strengths, vt = np.linalg.svd((target - target_mean).T @ centred)
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    spread = float((centred**2).sum())
-    linear = float(strengths @ signs) / spread * (u * signs) @ vt if spread else np.eye(2)
-    shift = target_mean - linear @ source_mean
-    return np.column_stack([linear, shift])
+    spread = np.vdot(centred, centred).real
+    factor = np.vdot(centred, target - target_mean) / spread if spread else 1.0 + 0.0j
+    shift = target_mean - factor * source_mean
+    return np.array(
+        [[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]]
+    )
 
 
 def warp(image: Image, matrix: NDArray[np.float64], size: int) -> U8:
@@ -129,6 +130,10 @@ def _from_pixels(image: Image, matrix: NDArray[np.float64]) -> NDArray[np.float6
     scale = np.diag([1 / x, 1 / y])
     middle = np.array([(1 / x - 1) / 2, (1 / y - 1) / 2])
     return np.column_stack([matrix[:, :2] @ scale, matrix[:, :2] @ middle + matrix[:, 2]])
+
+
+def _as_complex(points: NDArray[np.floating]) -> NDArray[np.complex128]:
+    return np.ascontiguousarray(points, np.float64).view(np.complex128)[:, 0]
 
 
 def _bytes(array: cv2.typing.MatLike) -> U8:
