@@ -31,6 +31,8 @@ SUBJECTS = 10_000
 CLIENTS = 8
 LONE = "640px-1"
 CORES = len(os.sched_getaffinity(0))
+ALL = ("", f"{CORES} workers")
+ONE = ("_one_process", "one process")
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,12 @@ def measure(results: Results, *, models: Path, portraits: Path, quick: bool) -> 
             for scene in pictures.values():  # what is slow only once
                 closed_loop(server.port, server.request(scene.jpeg), 2, 0.5)
             _lone_client(results, plan, limit, server, pictures[LONE])
-            rate = _many_clients(results, plan, limit, server, pictures[LONE])
+            rate = _many_clients(results, plan, limit, server, pictures[LONE], ONE)
             _steady(results, plan, server, pictures[LONE], rate)
             _sizes(results, plan, limit, server, pictures)
+        with serving(data, models, key, workers=str(CORES)) as server:
+            closed_loop(server.port, server.request(pictures[LONE].jpeg), CLIENTS, 2.0)
+            rate = _many_clients(results, plan, limit, server, pictures[LONE], ALL)
     limit.close()
     _peers(results, plan, pictures[LONE], rate)
 
@@ -126,8 +131,10 @@ def _lone_client(results: Results, plan: Plan, limit: Limit, server: Server, sce
 
 
 def _many_clients(
-    results: Results, plan: Plan, limit: Limit, server: Server, scene: Scene
+    results: Results, plan: Plan, limit: Limit, server: Server, scene: Scene, how: tuple[str, str]
 ) -> float:
+    """Return pictures a second; `how` ends the figures' names and says how the server was run."""
+    suffix, meaning = how
     ratios, rates = [], []
     request = server.request(scene.jpeg)
     for _ in range(plan.repetitions):
@@ -136,12 +143,17 @@ def _many_clients(
         rates.append(rate)
         ratios.append(rate * least / CORES)
     results.ratio(
-        "throughput_over_limit",
+        f"throughput_over_limit{suffix}",
         ratios,
-        f"pictures a second with {CLIENTS} clients over cores / limit; the clients' work included",
+        f"pictures a second with {CLIENTS} clients over cores / limit, {meaning}; "
+        "the clients' work included",
         "≥ 0.85",
     )
-    results.figure("pictures_per_second", rates, f"pictures a second with {CLIENTS} clients")
+    results.figure(
+        f"pictures_per_second{suffix}",
+        rates,
+        f"pictures a second with {CLIENTS} clients, {meaning}",
+    )
     return statistics.median(rates)
 
 
@@ -194,8 +206,8 @@ def _peers(results: Results, plan: Plan, scene: Scene, rate: float) -> None:
         (
             "pictures_vs_face_recognition",
             peers.face_recognition,
-            "pictures a second through HTTP over those of face_recognition (dlib), in its own "
-            f"processes, {CORES} of them",
+            f"pictures a second through HTTP, {CORES} workers, over those of face_recognition "
+            f"(dlib), in its own processes, {CORES} of them",
         ),
         (
             "pictures_vs_compreface_shape",
