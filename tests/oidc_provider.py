@@ -28,11 +28,15 @@ def signing_key(name: str) -> RSAKey:
 
 @dataclass
 class Provider:
-    """Who signs in next is whom `claims` tell of; `lies` replace claims of the signed token."""
+    """Who signs in next is whom `claims` tell of; `lies` replace claims of the signed token.
+
+    What is `told` stands in no token: it has to be asked for.
+    """
 
     issuer: str
     claims: dict[str, Any] = field(default_factory=dict)
     lies: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
     signed_with: str = "published"
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -65,11 +69,14 @@ class Provider:
     def document(self, path: str) -> dict[str, Any]:
         if path == "/keys":
             return {"keys": [signing_key("published").as_dict(private=False)]}
+        if path == "/userinfo":
+            return self.told
         return {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/keys",
+            "userinfo_endpoint": f"{self.issuer}/userinfo",
             "id_token_signing_alg_values_supported": ["RS256"],
         }
 

@@ -104,6 +104,19 @@ def test_the_first_one_owns_the_server_and_comes_back_as_himself(
     app.close()
 
 
+@pytest.mark.parametrize(
+    ("subject", "target"), [("jane-1", "/"), ("eve", "/login?failed=provider")]
+)
+def test_an_address_that_no_token_holds_is_asked_for(
+    app: App, server: FastAPI, provider: Provider, subject: str, target: str
+) -> None:
+    provider.told = {**JANE, "sub": subject}
+    provider.claims = {"sub": JANE["sub"]}
+    _, link = app.invitations.invite(None, "", "jane@example.org", Role.ADMINISTRATOR)
+    at = browser(server)
+    assert arrive(at, provider, f"?invitation={link.rpartition('/')[2]}") == target
+
+
 def test_without_an_invitation_nobody_new_is_let_in(server: FastAPI, provider: Provider) -> None:
     at = browser(server)
     assert arrive(at, provider) == "/login?failed=closed"
