@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,39 @@ def test_both_runtimes_give_the_same_embeddings(models: Path) -> None:
         for name in ("onnxruntime", "openvino")
     )
     assert np.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+OPENED = """
+import sys
+from pathlib import Path
+from knownface.vision.catalog import Catalog
+from knownface.vision.session import Network
+
+catalog = Catalog.load(Path(sys.argv[1]))
+spec = catalog.spec(sys.argv[2])
+network = Network(spec, catalog.path(spec), runtime=sys.argv[3])
+network.load()
+print(network.runtime)
+print([name for name in sys.modules if "telemetry" in name])
+"""
+
+
+def test_nobody_is_told_that_a_model_was_opened(
+    models: Path, tmp_path: Path, runtime: Choice
+) -> None:
+    # On what looks like a build server, the runtimes would keep quiet by themselves.
+    environment = {k: v for k, v in os.environ.items() if k in ("PATH", "PYTHONPATH")}
+    opened = subprocess.run(
+        [sys.executable, "-c", OPENED, str(models), EMBEDDER, runtime],
+        env=environment | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    described, tellers = opened.stdout.splitlines()
+    assert described.startswith(runtime)
+    assert tellers == "[]"
+    assert not list(tmp_path.iterdir())
 
 
 def test_openvino_runs_on_processors_what_has_one_size(monkeypatch: pytest.MonkeyPatch) -> None:

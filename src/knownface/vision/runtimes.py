@@ -9,11 +9,14 @@ is not installed or the device is no processor. docs/adr/0011 has the figures.
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 import numpy as np
 
@@ -81,6 +84,7 @@ class OnnxRuntime:
     """A session of ONNX Runtime; each run takes `threads` threads, its caller's included."""
 
     def __init__(self, spec: ModelSpec, path: Path, threads: int, provider: str) -> None:
+        _keep_to_ourselves()
         import onnxruntime
 
         if provider not in onnxruntime.get_available_providers():
@@ -119,6 +123,7 @@ class OpenVino:
     """
 
     def __init__(self, spec: ModelSpec, path: Path, threads: int, streams: int) -> None:
+        _keep_to_ourselves()
         import openvino
 
         core = openvino.Core()
@@ -165,6 +170,17 @@ class OpenVino:
             ]
         finally:
             self._idle.append(request)
+
+
+def _keep_to_ourselves() -> None:
+    """See to it that a runtime that is imported from now on tells nobody of it.
+
+    Left alone, both send events to their makers and write an identity into the home folder: ONNX
+    Runtime from its library, OpenVINO from the tools for converting models that it imports where
+    it can. Nothing is converted here.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    sys.modules.setdefault("openvino.tools.ovc", cast("ModuleType", None))
 
 
 def _pin(model: openvino.Model, name: str, shape: tuple[int | None, ...], spec: ModelSpec) -> None:
