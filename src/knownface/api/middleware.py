@@ -93,9 +93,9 @@ class Telemetry:
                     headers["connection"] = "close"
             await send(message)
 
+        self._metrics.begin()
         try:
-            with self._metrics.in_flight():
-                await self._app(scope, receive, send_named)
+            await self._app(scope, receive, send_named)
         finally:
             self._finish(scope, trail, method)
             request_id.reset(token)
@@ -104,7 +104,7 @@ class Telemetry:
         seconds = time.perf_counter() - trail.started
         route = route_of(scope)
         status = trail.status or CLIENT_GONE
-        self._metrics.request(route, method, status, seconds, trail.faces)
+        self._metrics.end(route, method, status, seconds, trail.faces)
         if trail.service is not None and route.startswith(COUNTED):
             self._count(trail.service, status, seconds)
         # Whoever asks for the health every few seconds would bury the requests that matter.

@@ -29,11 +29,13 @@ from knownface.api import (
 )
 from knownface.api.answers import error_answer
 from knownface.api.deps import Pool
+from knownface.api.ledger import Page
 from knownface.api.metrics import Metrics
 from knownface.api.middleware import Admission, BodyLimit, Cors, Errors, Telemetry
 from knownface.app import App, cores
 
 REST_SECONDS: Final = 5.0  # without a model run, after which memory is given back
+PUBLISH_SECONDS: Final = 5.0  # between two looks at what other processes are told
 THREADS_PER_SLOT: Final = 4  # while one request of a slot computes, others decode, search or wait
 DESK_PERMITS: Final = 32  # requests of people at one time: their pages, and what these ask
 DESK_THREADS: Final = 4
@@ -50,10 +52,13 @@ or a personal access token as `Authorization: Bearer TOKEN`.
 """
 
 
-def create_server(app: App) -> FastAPI:
-    """Return the ASGI application that serves an App, starts it and in the end closes it."""
+def create_server(app: App, page: Page | None = None) -> FastAPI:
+    """Return the ASGI application that serves an App, starts it and in the end closes it.
+
+    What it counts goes to `page`, where several processes are one server.
+    """
     settings = app.settings
-    metrics = Metrics(app.scheduler.depth, app.collections.sizes)
+    metrics = Metrics(app.scheduler.depth, app.collections.sizes, page)
     app.scheduler.on_run = metrics.run
     app.pipeline.on_failure = metrics.plugin_failure
     server = FastAPI(
@@ -103,6 +108,8 @@ async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_rest_when_idle, app)
+            if server.state.metrics.shared:
+                tasks.start_soon(_publish, server.state.metrics)
             yield
             tasks.cancel_scope.cancel()
     finally:
@@ -119,6 +126,13 @@ async def _rest_when_idle(app: App) -> None:
         if before == seen != rested:
             await anyio.to_thread.run_sync(app.rest)
             rested = seen
+
+
+async def _publish(metrics: Metrics) -> None:
+    """Keep the other processes informed of what only this one knows."""
+    while True:
+        await anyio.to_thread.run_sync(metrics.publish)
+        await anyio.sleep(PUBLISH_SECONDS)
 
 
 def _origins(setting: str) -> list[str]:
