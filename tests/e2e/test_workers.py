@@ -113,7 +113,7 @@ def test_what_is_written_through_one_worker_is_read_through_every_other_at_once(
         pairs = [opened.enter_context(one_client_of_each(server, key)) for _ in range(3)]
 
         def come_and_go(person: int) -> None:
-            for turn in range(4):
+            for turn in range(2):
                 reader, writer = pairs[person] if turn % 2 else reversed(pairs[person])
                 name = f"s{person}"
                 answer = writer.post(

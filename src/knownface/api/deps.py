@@ -357,8 +357,9 @@ class Asked:
     def of_recognition(cls, parameters: Parameters, deadline: float) -> Asked:
         """Read these and the ones that only recognition takes (InvalidRequest)."""
         asked = cls.of(parameters, deadline)._searching(parameters)
-        detect_faces = parameters.flag("detect_faces", default=True)
-        return replace(asked, options=replace(asked.options, detect_faces=detect_faces))
+        if parameters.flag("detect_faces", default=True):
+            return asked
+        return replace(asked, options=replace(asked.options, detect_faces=False))
 
     @classmethod
     def of_embeddings(

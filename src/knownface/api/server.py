@@ -68,6 +68,8 @@ def create_server(app: App, page: Page | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own would tell whole paths, which hold keys and names.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
         exception_handlers={HTTPException: error_answer, RequestValidationError: error_answer},
         middleware=[
