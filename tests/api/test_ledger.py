@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+import tiny_models
+from api.calls import RECOGNITION, new_caller
 from knownface.api.ledger import Ledger
 from knownface.api.metrics import Metrics
+from knownface.api.server import create_server
+from knownface.app import build
+from knownface.settings import Settings
+from knownface.types import ServiceType
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="a server of this system is one process"),
@@ -20,7 +28,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
 
-ROUTE = "/api/v1/recognition/recognize"
+ROUTE = f"{RECOGNITION}/recognize"
+SECONDS = 30
 
 
 def named(name: str, *labels: str) -> str:
@@ -129,6 +138,23 @@ def test_queues_are_summed_and_an_index_that_each_has_is_told_once() -> None:
     del sizes[7]  # its index was given back
     other.publish()
     assert told(one)[named("knownface_index_faces", "7")] == 99
+
+
+def test_a_server_tells_the_others_of_its_indexes_without_being_asked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knownface.api.server.PUBLISH_SECONDS", 0.01)
+    ledger = Ledger(2)
+    other = counting(ledger, 1)
+    with build(settings) as app, TestClient(create_server(app, ledger.page(0))) as client:
+        caller = new_caller(app, client, ServiceType.RECOGNITION)
+        caller.enrol("Ann", 1)
+        caller.send(ROUTE, tiny_models.portrait(1))
+        service = app.accounts.services()[-1].id
+        give_up = time.monotonic() + SECONDS
+        while told(other).get(named("knownface_index_faces", str(service))) != 1:
+            assert time.monotonic() < give_up
+            time.sleep(0.005)
 
 
 def test_many_threads_count_without_losing_any() -> None:

@@ -33,6 +33,7 @@ from knownface.api.ledger import Page
 from knownface.api.metrics import Metrics
 from knownface.api.middleware import Admission, BodyLimit, Cors, Errors, Telemetry
 from knownface.app import App, cores
+from knownface.keeping import Keeper
 
 REST_SECONDS: Final = 5.0  # without a model run, after which memory is given back
 PUBLISH_SECONDS: Final = 5.0  # between two looks at what other processes are told
@@ -106,16 +107,19 @@ def create_server(app: App, page: Page | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
     app: App = server.state.app
+    metrics: Metrics = server.state.metrics
+    publishing = Keeper(metrics.publish, PUBLISH_SECONDS, "publishing metrics")
     await anyio.to_thread.run_sync(app.start)
+    if metrics.shared:
+        publishing.start()
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_rest_when_idle, app)
-            if server.state.metrics.shared:
-                tasks.start_soon(_publish, server.state.metrics)
             yield
             tasks.cancel_scope.cancel()
     finally:
         app.begin_drain()
+        await anyio.to_thread.run_sync(publishing.stop)
         await anyio.to_thread.run_sync(app.close)
 
 
@@ -128,13 +132,6 @@ async def _rest_when_idle(app: App) -> None:
         if before == seen != rested:
             await anyio.to_thread.run_sync(app.rest)
             rested = seen
-
-
-async def _publish(metrics: Metrics) -> None:
-    """Keep the other processes informed of what only this one knows."""
-    while True:
-        await anyio.to_thread.run_sync(metrics.publish)
-        await anyio.sleep(PUBLISH_SECONDS)
 
 
 def _origins(setting: str) -> list[str]:
