@@ -39,7 +39,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def server(tmp_path: Path, settings: dict[str, str]) -> Iterator[Server]:
-    with running_server(tmp_path, settings, "--workers", "2") as running:
+    limits = ("--slots", "3", "--max-requests", "5", "--index-memory", "1MB")
+    with running_server(tmp_path, settings, "--workers", "2", *limits) as running:
         yield running
 
 
@@ -129,44 +130,29 @@ def test_what_is_written_through_one_worker_is_read_through_every_other_at_once(
             list(pool.map(come_and_go, range(len(pairs))))
 
 
-def test_each_worker_takes_its_share_and_tells_what_all_have_counted(
-    tmp_path: Path, settings: dict[str, str]
+def test_workers_divide_what_is_set_and_a_killed_one_is_replaced_without_losing_a_count(
+    server: Server,
 ) -> None:
-    flags = ("--workers", "2", "--slots", "3", "--max-requests", "5", "--index-memory", "1MB")
-    with (
-        running_server(tmp_path, settings, *flags) as server,
-        one_client_of_each(server, server.keys["recognition"]) as clients,
-    ):
-        for client in clients:
-            assert client.get("/readyz").json()["limits"] == {
-                "workers": 2,
-                "slots": 2,
-                "max_requests": 3,
-                "index_memory": 512 << 10,
-            }
-        for client in (*clients, clients[0]):
-            client.get(f"{RECOGNITION}/subjects").raise_for_status()
-        for client in clients:
-            assert counted(client, "knownface_requests_total", f"{RECOGNITION}/subjects") == 3
-        before = workers(server)
-        os.kill(worker_behind(server, clients[0]), signal.SIGKILL)
-        until(lambda: len(workers(server) - before) == 1)
-        # The other worker, and whichever takes the connection that is made anew.
-        for client in clients[::-1]:
-            assert counted(client, "knownface_requests_total", f"{RECOGNITION}/subjects") == 3
-
-
-def test_a_killed_worker_is_replaced_while_another_serves(server: Server) -> None:
-    key = server.keys["recognition"]
+    key, subjects = server.keys["recognition"], f"{RECOGNITION}/subjects"
     before = workers(server)
     assert len(before) == 2
-    os.kill(min(before), signal.SIGKILL)
-    until(lambda: len(workers(server) - before) == 1)
-    with server.client(key) as client:
-        assert client.get(f"{RECOGNITION}/subjects").json() == {"subjects": []}
     with one_client_of_each(server, key) as clients:
-        clients[0].post(f"{RECOGNITION}/subjects", json={"subject": "Ada"}).raise_for_status()
-        assert clients[1].get(f"{RECOGNITION}/subjects").json() == {"subjects": ["Ada"]}
+        for client in clients:
+            limits = {"workers": 2, "slots": 2, "max_requests": 3, "index_memory": 512 << 10}
+            assert client.get("/readyz").json()["limits"] == limits
+        for client in (*clients, clients[0]):
+            client.get(subjects).raise_for_status()
+        for client in clients:
+            assert counted(client, "knownface_requests_total", subjects) == 3
+        os.kill(worker_behind(server, clients[0]), signal.SIGKILL)
+        until(lambda: len(workers(server) - before) == 1)
+        assert clients[1].get(subjects).json() == {"subjects": []}
+        # The worker that is left, and whichever takes the connection that is made anew.
+        for client in clients[::-1]:
+            assert counted(client, "knownface_requests_total", subjects) == 4
+    with one_client_of_each(server, key) as clients:
+        clients[0].post(subjects, json={"subject": "Ada"}).raise_for_status()
+        assert clients[1].get(subjects).json() == {"subjects": ["Ada"]}
     assert server.stop() == 0
     said = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert [line["status"] for line in said if "is replaced" in line["message"]] == [-9]
