@@ -140,6 +140,18 @@ def test_of_two_that_start_at_once_one_measures_and_both_know(
     assert list(kept(path)) == [network.name]
 
 
+def test_what_was_begun_early_is_not_begun_again(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "threads.json"
+    keep(path, network, timing(network, 10.0, 5.0))
+    tuner = Tuner([network], path, cores=2)
+    tuner.start()
+    assert tuner.wait(30)
+    path.unlink()
+    tuner.start()
+    assert tuner.wait(0)
+    assert not path.exists()
+
+
 def test_a_setting_is_taken_as_it_is(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "threads.json"
     keep(path, network, timing(network, 10.0, 20.0))

@@ -56,11 +56,13 @@ class Readiness:
     """Whether requests can be served.
 
     `checks` says of each thing "ok" or what is wrong with it, `models` what runs each required one.
+    `limits` are what this process takes of what is set for all workers together.
     """
 
     ready: bool
     checks: Mapping[str, str]
     models: Mapping[str, str]
+    limits: Mapping[str, int]
 
 
 class App:
@@ -129,7 +131,10 @@ class App:
             catalog, {name: n for name, n in pipeline.networks.items() if name not in required}
         )
         self.tuner = Tuner(
-            pipeline.required, settings.data / FILE, asked=settings.threads, cores=cores()
+            pipeline.required,
+            settings.data / FILE,
+            asked=settings.threads,
+            cores=max(1, cores() // settings.workers),
         )
         self._draining = False
         self._closed = False
@@ -216,7 +221,13 @@ class App:
         if checks["models"] == OK:
             checks["inference"] = self._inference()
         models = {n.name: f"{n.runtime}, {n.threads_said}" for n in self.pipeline.required}
-        return Readiness(all(check == OK for check in checks.values()), checks, models)
+        limits = {
+            "workers": self.settings.workers,
+            "slots": self.settings.slots or cores(),
+            "max_requests": self.settings.max_requests,
+            "index_memory": self.settings.index_memory,
+        }
+        return Readiness(all(check == OK for check in checks.values()), checks, models, limits)
 
     def begin_drain(self) -> None:
         """Report "not ready" from now on; requests are still served. Safe in a signal handler."""

@@ -179,8 +179,8 @@ class Settings(BaseSettings):
     )
     workers: int = Field(
         1,
-        description="Processes that serve on one port and share the slots among them; "
-        "max_requests and index_memory are for each.",
+        description="Processes that serve on one port; slots, max_requests and index_memory are "
+        "divided among them.",
         ge=1,
         le=64,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -39,7 +39,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def server(tmp_path: Path, settings: dict[str, str]) -> Iterator[Server]:
-    with running_server(tmp_path, settings, "--workers", "2") as running:
+    limits = ("--slots", "3", "--max-requests", "5", "--index-memory", "1MB")
+    with running_server(tmp_path, settings, "--workers", "2", *limits) as running:
         yield running
 
 
@@ -55,17 +56,27 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def worker_behind(client: httpx.Client) -> str:
-    """Return who answers on this connection: each process counts from its own start."""
-    found = re.search(r"(?m)^process_start_time_seconds (\S+)", client.get("/metrics").text)
-    assert found
-    return found[1]
+def worker_behind(server: Server, client: httpx.Client) -> int:
+    """Return the process that holds the other end of a client's connection."""
+    stream = client.get("/healthz").extensions["network_stream"]
+    port = f":{stream.get_extra_info('client_addr')[1]:04X}"
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+    socket = next(f"socket:[{fields[9]}]" for fields in lines if fields[2].endswith(port))
+    return next(pid for pid in workers(server) if socket in _opened(pid))
+
+
+def _opened(pid: int) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.add(str(entry.readlink()))
+    return found
 
 
 @contextmanager
 def one_client_of_each(server: Server, key: str) -> Iterator[list[httpx.Client]]:
     """Yield connections to two different workers."""
-    found: dict[str, httpx.Client] = {}
+    found: dict[int, httpx.Client] = {}
     others: list[httpx.Client] = []
     try:
         give_up = time.monotonic() + SECONDS
@@ -73,7 +84,7 @@ def one_client_of_each(server: Server, key: str) -> Iterator[list[httpx.Client]]
             assert time.monotonic() < give_up, "one worker answers everything"
             client = server.client(key)
             others.append(client)
-            found.setdefault(worker_behind(client), client)
+            found.setdefault(worker_behind(server, client), client)
         yield list(found.values())
     finally:
         for client in others:
@@ -87,33 +98,61 @@ def recognized(client: httpx.Client, number: int) -> list[str]:
     return [one["subject"] for one in answer.json()["result"][0]["subjects"]]
 
 
-def test_what_is_written_through_one_worker_is_read_through_every_other(server: Server) -> None:
-    assert set(server.keys) == {"recognition", "detection", "verification"}
-    with one_client_of_each(server, server.keys["recognition"]) as clients:
-        for number in range(6):
-            writer, reader = clients[number % 2], clients[1 - number % 2]
-            writer.post(
-                f"{RECOGNITION}/faces?subject=s{number}",
-                files={"file": tiny_models.portrait(number)},
-            ).raise_for_status()
-            assert recognized(reader, number) == [f"s{number}"]
-            assert recognized(writer, number) == [f"s{number}"]
-            if number % 2:
-                writer.delete(f"{RECOGNITION}/subjects/s{number}").raise_for_status()
-                assert f"s{number}" not in recognized(reader, number)
+def counted(client: httpx.Client, name: str, route: str) -> float:
+    """Return a counter of the answers of a route, whatever their labels else."""
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(one.split()[-1]) for one in lines if one.startswith(name) and route in one)
 
 
-def test_a_killed_worker_is_replaced_while_another_serves(server: Server) -> None:
-    key = server.keys["recognition"]
+def test_what_is_written_through_one_worker_is_read_through_every_other_at_once(
+    tmp_path: Path, settings: dict[str, str], database_url: str
+) -> None:
+    chosen = settings | {"KNOWNFACE_DATABASE_URL": database_url}
+    with running_server(tmp_path, chosen, "--workers", "2") as server, ExitStack() as opened:
+        assert set(server.keys) == {"recognition", "detection", "verification"}
+        key = server.keys["recognition"]
+        pairs = [opened.enter_context(one_client_of_each(server, key)) for _ in range(3)]
+
+        def come_and_go(person: int) -> None:
+            for turn in range(2):
+                reader, writer = pairs[person] if turn % 2 else reversed(pairs[person])
+                name = f"s{person}"
+                answer = writer.post(
+                    f"{RECOGNITION}/faces?subject={name}",
+                    files={"file": tiny_models.portrait(person)},
+                )
+                assert answer.status_code == 201
+                assert recognized(reader, person) == [name]
+                reader.delete(f"{RECOGNITION}/subjects/{name}").raise_for_status()
+                assert name not in recognized(writer, person)
+
+        with ThreadPoolExecutor(len(pairs)) as pool:
+            list(pool.map(come_and_go, range(len(pairs))))
+
+
+def test_workers_divide_what_is_set_and_a_killed_one_is_replaced_without_losing_a_count(
+    server: Server,
+) -> None:
+    key, subjects = server.keys["recognition"], f"{RECOGNITION}/subjects"
     before = workers(server)
     assert len(before) == 2
-    os.kill(min(before), signal.SIGKILL)
-    until(lambda: len(workers(server) - before) == 1)
-    with server.client(key) as client:
-        assert client.get(f"{RECOGNITION}/subjects").json() == {"subjects": []}
     with one_client_of_each(server, key) as clients:
-        clients[0].post(f"{RECOGNITION}/subjects", json={"subject": "Ada"}).raise_for_status()
-        assert clients[1].get(f"{RECOGNITION}/subjects").json() == {"subjects": ["Ada"]}
+        for client in clients:
+            limits = {"workers": 2, "slots": 2, "max_requests": 3, "index_memory": 512 << 10}
+            assert client.get("/readyz").json()["limits"] == limits
+        for client in (*clients, clients[0]):
+            client.get(subjects).raise_for_status()
+        for client in clients:
+            assert counted(client, "knownface_requests_total", subjects) == 3
+        os.kill(worker_behind(server, clients[0]), signal.SIGKILL)
+        until(lambda: len(workers(server) - before) == 1)
+        assert clients[1].get(subjects).json() == {"subjects": []}
+        # The worker that is left, and whichever takes the connection that is made anew.
+        for client in clients[::-1]:
+            assert counted(client, "knownface_requests_total", subjects) == 4
+    with one_client_of_each(server, key) as clients:
+        clients[0].post(subjects, json={"subject": "Ada"}).raise_for_status()
+        assert clients[1].get(subjects).json() == {"subjects": ["Ada"]}
     assert server.stop() == 0
     said = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert [line["status"] for line in said if "is replaced" in line["message"]] == [-9]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -55,10 +55,6 @@ _TEXTS: Final = frozenset(
         "subject",
     }
 )
-# Declared for the documentation; the header is read below, where an empty one is not a missing one.
-_API_KEY: Final = APIKeyHeader(
-    name="x-api-key", auto_error=False, description="The API key of a service of the right type."
-)
 
 
 class Pool:
@@ -86,6 +82,13 @@ class Turn:
     app: App
     request: Request
     pool: Pool
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Return what this request has; cheap enough to be asked for wherever it is needed."""
+        state = request.app.state
+        of_people = local_path(request.scope).startswith(ADMIN)
+        return cls(state.app, request, state.desk if of_people else state.pool)
 
     @property
     def trail(self) -> Trail:
@@ -147,36 +150,42 @@ class Turn:
 
 
 async def _turn(request: Request) -> Turn:
-    state = request.app.state
-    of_people = local_path(request.scope).startswith(ADMIN)
-    return Turn(state.app, request, state.desk if of_people else state.pool)
+    return Turn.of(request)
 
 
+# Dependencies do not depend on each other: to solve one costs more than what most of them do.
 TurnDep = Annotated[Turn, Depends(_turn)]
 
 
 # Who calls
 
 
-def _authorized(kind: ServiceType) -> Callable[..., Awaitable[Service]]:
-    async def service(
-        turn: TurnDep,
-        _: Annotated[str | None, Security(_API_KEY)],
-    ) -> Service:
-        key = turn.request.headers.get(_API_KEY.model.name)
+class _ServiceKey(APIKeyHeader):
+    """The service of one type whose key a request brings."""
+
+    def __init__(self, kind: ServiceType) -> None:
+        super().__init__(
+            name="x-api-key",
+            scheme_name=APIKeyHeader.__name__,
+            description="The API key of a service of the right type.",
+        )
+        self._kind = kind
+
+    # An empty key is not a missing one, and both are our errors.
+    async def __call__(self, request: Request) -> Service:  # type: ignore[override]  # FastAPI passes on whatever it returns
+        turn = Turn.of(request)
+        key = request.headers.get(self.model.name)
         accounts = turn.app.accounts
-        found = accounts.authorize_at_once(key, kind)
+        found = accounts.authorize_at_once(key, self._kind)
         if found is None:
-            found = await turn.use(lambda: accounts.authorize(key, kind))
+            found = await turn.use(lambda: accounts.authorize(key, self._kind))
         turn.trail.service = found.id
         return found
 
-    return service
 
-
-RecognitionService = Annotated[Service, Depends(_authorized(ServiceType.RECOGNITION))]
-DetectionService = Annotated[Service, Depends(_authorized(ServiceType.DETECTION))]
-VerificationService = Annotated[Service, Depends(_authorized(ServiceType.VERIFICATION))]
+RecognitionService = Annotated[Service, Security(_ServiceKey(ServiceType.RECOGNITION))]
+DetectionService = Annotated[Service, Security(_ServiceKey(ServiceType.DETECTION))]
+VerificationService = Annotated[Service, Security(_ServiceKey(ServiceType.VERIFICATION))]
 
 
 # What the path says
@@ -235,8 +244,8 @@ def _pictures(*names: str) -> Callable[..., Awaitable[Submission]]:
     PayloadTooLarge, and InvalidRequest for a body that is not what its content type says.
     """
 
-    async def read(turn: TurnDep) -> Submission:
-        request = turn.request
+    async def read(request: Request) -> Submission:
+        turn = Turn.of(request)
         content_type = request.headers.get("content-type", "")
         query: bytes = request.scope["query_string"]
         limit = turn.app.settings.max_file_size
@@ -276,16 +285,15 @@ class Batch:
         return picture
 
 
-async def _batch(turn: TurnDep) -> Batch:
+async def _batch(request: Request) -> Batch:
     """Read every file of a form, and the subjects: one for all of them, or one for each.
 
     Raises what the reader of one picture does, and MissingParameter without a subject.
     """
-    request = turn.request
     content_type = request.headers.get("content-type", "")
     if media_kind(content_type) != MULTIPART:
         raise UnsupportedMediaType("Send pictures as multipart/form-data")
-    form = Form(content_type, turn.app.settings.max_file_size, many="file")
+    form = Form(content_type, Turn.of(request).app.settings.max_file_size, many="file")
     async for chunk in request.stream():
         form.write(chunk)
     form.finish()
@@ -349,8 +357,9 @@ class Asked:
     def of_recognition(cls, parameters: Parameters, deadline: float) -> Asked:
         """Read these and the ones that only recognition takes (InvalidRequest)."""
         asked = cls.of(parameters, deadline)._searching(parameters)
-        detect_faces = parameters.flag("detect_faces", default=True)
-        return replace(asked, options=replace(asked.options, detect_faces=detect_faces))
+        if parameters.flag("detect_faces", default=True):
+            return asked
+        return replace(asked, options=replace(asked.options, detect_faces=False))
 
     @classmethod
     def of_embeddings(

@@ -31,6 +31,7 @@ async def readyz(turn: TurnDep) -> Response:
         "status": "ready" if readiness.ready else "not ready",
         "checks": dict(readiness.checks),
         "models": dict(readiness.models),
+        "limits": dict(readiness.limits),
     }
     return json_answer(document, 200 if readiness.ready else 503, NO_STORE)
 

@@ -5,6 +5,7 @@ Telemetry → Cors → Errors → Admission → BodyLimit → routes
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -12,7 +13,6 @@ from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,6 +48,7 @@ REQUEST_ID: Final = "x-request-id"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
 _KNOWN_METHODS: Final = frozenset({*_METHODS, "HEAD", "PATCH"})
 _HEADER_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~, -]{1,1024}", re.ASCII)
+_PLAIN_PATH: Final = re.compile(rb"[A-Za-z0-9_.~/-]+")  # the same encoded and not
 # A body of this many limits is still read to its end, so that its sender gets to see the answer.
 _KEPT_ALIVE: Final = 4
 _LONGEST_PAUSE: Final = 10.0  # seconds
@@ -93,9 +94,9 @@ class Telemetry:
                     headers["connection"] = "close"
             await send(message)
 
+        self._metrics.begin()
         try:
-            with self._metrics.in_flight():
-                await self._app(scope, receive, send_named)
+            await self._app(scope, receive, send_named)
         finally:
             self._finish(scope, trail, method)
             request_id.reset(token)
@@ -104,7 +105,7 @@ class Telemetry:
         seconds = time.perf_counter() - trail.started
         route = route_of(scope)
         status = trail.status or CLIENT_GONE
-        self._metrics.request(route, method, status, seconds, trail.faces)
+        self._metrics.end(route, method, status, seconds, trail.faces)
         if trail.service is not None and route.startswith(COUNTED):
             self._count(trail.service, status, seconds)
         # Whoever asks for the health every few seconds would bury the requests that matter.
@@ -271,9 +272,13 @@ class BodyLimit:
 
     async def _next(self, receive: Receive, last: float) -> Message:
         """Wait for the next piece: a sender that pauses must not keep others out for long."""
-        with anyio.move_on_after(min(_LONGEST_PAUSE, last - time.monotonic())):
-            return await receive()
-        raise DeadlineExceeded("The body of the request stopped arriving, or arrives too slowly.")
+        try:
+            async with asyncio.timeout(min(_LONGEST_PAUSE, last - time.monotonic())):
+                return await receive()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "The body of the request stopped arriving, or arrives too slowly."
+            ) from None
 
     def _too_large(self) -> PayloadTooLarge:
         limit = readable_size(self._limit)
@@ -289,7 +294,11 @@ def _canonical(scope: Scope) -> str:
     """
     raw: bytes | None = scope.get("raw_path")
     encoded = raw.split(b"?", 1)[0] if raw else quote(scope["path"]).encode()
-    path = "/".join(quote(unquote_to_bytes(segment), safe="") for segment in encoded.split(b"/"))
+    if _PLAIN_PATH.fullmatch(encoded):
+        path = encoded.decode()
+    else:
+        segments = (unquote_to_bytes(segment) for segment in encoded.split(b"/"))
+        path = "/".join(quote(segment, safe="") for segment in segments)
     if path == "/" or not path.endswith("/"):
         return path
     bare = path.removesuffix("/")

@@ -384,11 +384,17 @@ STATIC: Final[Operation] = {
 
 HEALTH: Final = _operation(schemas.Health, {"status": "ok", "version": "0.1.0"})
 _CHECKS: Final = {"accepting": "ok", "database": "ok", "models": "ok", "inference": "ok"}
+_READY: Final = {
+    "status": "ready",
+    "checks": _CHECKS,
+    "models": {"yunet": "onnxruntime 1.32.0, 1 thread", "sface": "openvino 2026.3.0, 1 thread"},
+    "limits": {"workers": 1, "slots": 2, "max_requests": 64, "index_memory": 0},
+}
 READY: Final[Operation] = {
     "responses": {
         200: {
             "model": schemas.Readiness,
-            "content": {"application/json": {"example": {"status": "ready", "checks": _CHECKS}}},
+            "content": {"application/json": {"example": _READY}},
         },
         503: {"model": schemas.Readiness, "description": "Not now; `checks` says why."},
     }

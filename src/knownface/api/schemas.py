@@ -204,6 +204,8 @@ class Health(Schema):
 class Readiness(Schema):
     status: str
     checks: dict[str, str]
+    models: dict[str, str]
+    limits: dict[str, int]
 
 
 class Config(Schema):

@@ -29,11 +29,14 @@ from knownface.api import (
 )
 from knownface.api.answers import error_answer
 from knownface.api.deps import Pool
+from knownface.api.ledger import Page
 from knownface.api.metrics import Metrics
 from knownface.api.middleware import Admission, BodyLimit, Cors, Errors, Telemetry
 from knownface.app import App, cores
+from knownface.keeping import Keeper
 
 REST_SECONDS: Final = 5.0  # without a model run, after which memory is given back
+PUBLISH_SECONDS: Final = 5.0  # between two looks at what other processes are told
 THREADS_PER_SLOT: Final = 4  # while one request of a slot computes, others decode, search or wait
 DESK_PERMITS: Final = 32  # requests of people at one time: their pages, and what these ask
 DESK_THREADS: Final = 4
@@ -50,10 +53,13 @@ or a personal access token as `Authorization: Bearer TOKEN`.
 """
 
 
-def create_server(app: App) -> FastAPI:
-    """Return the ASGI application that serves an App, starts it and in the end closes it."""
+def create_server(app: App, page: Page | None = None) -> FastAPI:
+    """Return the ASGI application that serves an App, starts it and in the end closes it.
+
+    What it counts goes to `page`, where several processes are one server.
+    """
     settings = app.settings
-    metrics = Metrics(app.scheduler.depth, app.collections.sizes)
+    metrics = Metrics(app.scheduler.depth, app.collections.sizes, page)
     app.scheduler.on_run = metrics.run
     app.pipeline.on_failure = metrics.plugin_failure
     server = FastAPI(
@@ -63,6 +69,8 @@ def create_server(app: App) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own would tell whole paths, which hold keys and names.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
         exception_handlers={HTTPException: error_answer, RequestValidationError: error_answer},
         middleware=[
@@ -99,7 +107,11 @@ def create_server(app: App) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
     app: App = server.state.app
+    metrics: Metrics = server.state.metrics
+    publishing = Keeper(metrics.publish, PUBLISH_SECONDS, "publishing metrics")
     await anyio.to_thread.run_sync(app.start)
+    if metrics.shared:
+        publishing.start()
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_rest_when_idle, app)
@@ -107,6 +119,7 @@ async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
             tasks.cancel_scope.cancel()
     finally:
         app.begin_drain()
+        await anyio.to_thread.run_sync(publishing.stop)
         await anyio.to_thread.run_sync(app.close)
 
 

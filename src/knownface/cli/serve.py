@@ -27,6 +27,7 @@ from knownface.settings import Settings
 if TYPE_CHECKING:
     import uvicorn
 
+    from knownface.api.ledger import Page
     from knownface.app import App
     from knownface.cli.workers import Link
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75
 # What is left, after the last request had its time, to write its answer.
 GRACE_SECONDS = 5
+# So long the other workers wait for the first to measure threads; it goes on if that takes longer.
+TUNING_SECONDS = 3
 HTTP_SERVER = "knownface.web.server"
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told apart, not to listen on
 
@@ -70,21 +73,43 @@ def serve(settings: Settings) -> None:
 
 
 def _serve_with_workers(settings: Settings, listener: socket.socket) -> None:
-    """Let several processes accept from one listener, each with its share of the cores."""
+    """Let several processes accept from one listener, each with its share of what is set."""
+    from knownface.api.ledger import Ledger
     from knownface.cli.workers import Workers
+
+    ledger = Ledger(settings.workers)
 
     def work(link: Link) -> None:
         from knownface.app import cores  # in the worker: the watcher stays small and has one thread
 
-        slots = max(1, (settings.slots or cores()) // settings.workers)
         with _beside(listener) as own:
-            _serve(settings.model_copy(update={"slots": slots}), own, link)
+            _serve(share(settings, cores()), own, link, ledger.page(link.number))
 
     if status := Workers(settings.workers, work, on_stop=listener.close).run():
         raise SystemExit(status)
 
 
-def _serve(settings: Settings, listener: socket.socket, link: Link | None = None) -> None:
+def share(settings: Settings, cores: int) -> Settings:
+    """Return what one of the workers takes of what is set for the whole server."""
+
+    def part(whole: int) -> int:
+        return -(-whole // settings.workers)
+
+    return settings.model_copy(
+        update={
+            "slots": part(settings.slots) or max(1, cores // settings.workers),
+            "max_requests": part(settings.max_requests),
+            "index_memory": part(settings.index_memory),
+        }
+    )
+
+
+def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    link: Link | None = None,
+    page: Page | None = None,
+) -> None:
     from knownface.app import build
 
     memory.share_arenas()
@@ -103,7 +128,7 @@ def _serve(settings: Settings, listener: socket.socket, link: Link | None = None
         from knownface.web.server import create_site
 
         config = uvicorn.Config(
-            create_site(app),
+            create_site(app, page),
             http=Protocol,
             log_config=None,
             access_log=False,
@@ -128,6 +153,10 @@ def _serve(settings: Settings, listener: socket.socket, link: Link | None = None
             app.keeper.start()
             app.counting.start()
 
+        if link and link.number == 0:
+            # Before it is ready it is alone: nothing of ours disturbs what the others take over.
+            app.tuner.start()
+            app.tuner.wait(TUNING_SECONDS)
         server = _server(config, app, listening)
         # Uvicorn restores these and raises the signal again when it is done; it must not find the
         # default there, which would end the process as if it had failed.

@@ -36,9 +36,10 @@ _LOOK_SECONDS: Final = 0.2  # between two looks at who has died
 
 
 class Link:
-    """A worker's line to the watcher."""
+    """A worker's line to the watcher, and its number: who replaces a worker has that one's."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, number: int, line: socket.socket) -> None:
+        self.number = number
         self._line = line
 
     def ready(self, greet: Callable[[], None]) -> None:
@@ -60,6 +61,7 @@ class _Worker:
     """A process, the watcher's end of its line, and what is known of it."""
 
     pid: int
+    number: int
     line: socket.socket
     ready: bool = False
 
@@ -114,6 +116,7 @@ class Workers:
             self._start()
 
     def _start(self) -> None:
+        number = min(set(range(self._count)) - {one.number for one in self._alive.values()})
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -122,13 +125,13 @@ class Workers:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(theirs)
+            self._become_worker(Link(number, theirs))
         theirs.close()
-        self._alive[pid] = _Worker(pid, ours)
+        self._alive[pid] = _Worker(pid, number, ours)
         self._selector.register(ours, selectors.EVENT_READ, self._alive[pid])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
 
-    def _become_worker(self, line: socket.socket) -> None:
+    def _become_worker(self, link: Link) -> None:
         """Work, and end this process without returning into what the watcher was doing."""
         status = 1
         try:
@@ -140,7 +143,7 @@ class Workers:
             for number in _TO_STOP:
                 signal.signal(number, _end)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
-            self._work(Link(line))
+            self._work(link)
             status = 0
         except KnownfaceError as error:
             failure = Failure(error.message)

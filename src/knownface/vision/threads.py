@@ -103,8 +103,8 @@ class Tuner:
         self._began = False
 
     def start(self) -> None:
-        """Begin; nobody waits for it."""
-        if self._cores > 1 and self._asked != 1:
+        """Begin, unless it was begun before; nobody has to wait for it."""
+        if self._cores > 1 and self._asked != 1 and not self._began:
             self._began = True
             self._thread.start()
 
