@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["databases", "mail_server"]
+pytest_plugins = ["databases", "mail_server", "measuring"]

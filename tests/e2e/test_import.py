@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 import tiny_models
+from knownface.accounts import Accounts
 from knownface.store import Store
-from knownface.types import Photograph
+from knownface.types import Photograph, ServiceType
 from sending import BATCH, RECOGNIZE, SUBJECTS, form
 from servers import SECONDS, running_server, server_environment, tiny_settings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
+pytestmark = pytest.mark.e2e
 
 MANY = 120
 SMALL = tiny_models.encode(tiny_models.picture([tiny_models.Mark(1, 8, 8, 48)], 64, 64))
@@ -43,8 +44,10 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def importing(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    words = ("import", "people", "--service", "door", "--jobs", "2", "--report", "report.csv")
+def importing(
+    folder: Path, environment: Mapping[str, str], service: str = "door"
+) -> Iterator[subprocess.Popen[str]]:
+    words = ("import", "people", "--service", service, "--jobs", "2", "--report", "report.csv")
     with subprocess.Popen(
         command(*words),
         cwd=folder,
@@ -86,9 +89,8 @@ def test_an_import_that_is_killed_goes_on_without_loss_and_without_repetition(
 ) -> None:
     settings = tiny_settings(tmp_path) | {"KNOWNFACE_DATABASE_URL": database_url}
     environment = server_environment(tmp_path, settings)
-    words = ("service", "create", "--type", "recognition", "--name", "door")
-    subprocess.run(command(*words), env=environment, check=True, capture_output=True)
     store = Store.open(database_url)
+    Accounts(store).create_service("default", "door", ServiceType.RECOGNITION)
     interrupted = 0
     for enough in (1, 50):
         with importing(tmp_path, environment) as process:
@@ -111,9 +113,8 @@ def test_ctrl_c_ends_an_import_in_good_order(
     tmp_path: Path, people: dict[tuple[str, bytes], Path]
 ) -> None:
     environment = server_environment(tmp_path, tiny_settings(tmp_path))
-    words = ("service", "create", "--type", "recognition", "--name", "door")
-    subprocess.run(command(*words), env=environment, check=True, capture_output=True)
     store = Store.open(f"sqlite:///{tmp_path / 'data' / 'knownface.db'}")
+    Accounts(store).create_service("default", "door", ServiceType.RECOGNITION)
     with importing(tmp_path, environment) as process:
         wait_for(store, 1, process)
         process.send_signal(signal.SIGINT)
@@ -134,13 +135,13 @@ def test_what_is_imported_beside_a_server_is_found_by_the_next_request(
 ) -> None:
     with (
         running_server(tmp_path, tiny_settings(tmp_path)) as server,
-        server.client(server.create_service("recognition", "door")) as client,
+        server.client(server.keys["recognition"]) as client,
     ):
         subject, data = next(iter(people))
         assert client.get(SUBJECTS).json() == {"subjects": []}
         empty = client.post(RECOGNIZE, **form(file=data)).json()
         assert empty["result"][0]["subjects"] == []
-        with importing(tmp_path, server.environment) as process:
+        with importing(tmp_path, server.environment, "recognition") as process:
             while process.poll() is None:
                 client.post(RECOGNIZE, **form(file=data)).raise_for_status()
             assert process.returncode == 0, process.communicate()
@@ -157,7 +158,7 @@ def test_pictures_are_sent_to_a_server_without_its_data_folder(tmp_path: Path) -
     (tmp_path / "people" / "broken.png").write_bytes(b"broken")
     (tmp_path / "people" / "Person 0" / "broken.png").write_bytes(b"broken")
     with running_server(tmp_path, tiny_settings(tmp_path)) as server:
-        key = server.create_service("recognition", "door")
+        key = server.keys["recognition"]
         elsewhere = server_environment(tmp_path / "elsewhere", {})
         words = ("import", "people", "--url", server.address, "--api-key", key, "--json")
         for kind in ("added", "duplicate"):

@@ -31,11 +31,7 @@ from servers import (
     tiny_settings,
 )
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(180),
-    pytest.mark.usefixtures("unmeasured"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 EMBEDDER, OTHER = tiny_models.EMBEDDER, tiny_models.OTHER_EMBEDDER
 PEOPLE = 16

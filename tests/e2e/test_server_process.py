@@ -88,8 +88,7 @@ def test_every_log_line_is_json_and_holds_no_key(start: Start) -> None:
     assert "Lovelace" not in log
 
 
-def test_a_service_made_beside_the_server_works_at_once(start: Start) -> None:
-    server = start()
+def test_a_service_made_beside_the_server_works_at_once(server: Server) -> None:
     with server.client(server.create_service("recognition", "door")) as client:
         assert client.get(f"{RECOGNITION}/subjects").status_code == 200
 

@@ -17,7 +17,7 @@ from knownface.store import Store
 from knownface.types import Service
 from stored import face, make_service, picture
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
+pytestmark = pytest.mark.e2e
 
 TESTS = Path(__file__).parent.parent
 GROUP = 3
