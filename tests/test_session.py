@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,26 @@ def test_openvino_runs_on_processors_what_has_one_size(monkeypatch: pytest.Monke
     assert runtime_for(pinned, "auto", "CUDAExecutionProvider") == "onnxruntime"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert runtime_for(pinned, "auto") == "onnxruntime"
+
+
+def test_openvino_tells_nobody_that_it_is_used(models: Path, tmp_path: Path) -> None:
+    if not openvino_installed():
+        pytest.skip("there is no OpenVINO for this machine")
+    program = """
+import sys
+from pathlib import Path
+from knownface.vision.catalog import Catalog
+from knownface.vision.session import Network
+catalog = Catalog.load(Path(sys.argv[1]))
+spec = catalog.spec(sys.argv[2])
+Network(spec, catalog.path(spec), runtime="openvino").load()
+print("openvino" in sys.modules, [n for n, m in sys.modules.items() if m and "telemetry" in n])
+"""
+    command = [sys.executable, "-c", program, str(models), EMBEDDER]
+    home = {**os.environ, "HOME": str(tmp_path)}
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=home)
+    assert told.stdout == "True []\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sixteen_bits_are_used_only_where_they_were_measured(models: Path) -> None:

@@ -9,6 +9,7 @@ is not installed or the device is no processor. docs/adr/0011 has the figures.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,16 @@ def runtime_for(spec: ModelSpec, choice: Choice, provider: str = CPU) -> Runtime
     if choice == "onnxruntime" or provider != CPU or spec.size is None:
         return "onnxruntime"
     return "openvino" if openvino_installed() else "onnxruntime"
+
+
+def _keep_quiet() -> None:
+    """Keep OpenVINO's package from importing what tells its maker of each import over the network.
+
+    That also writes an identifier into the home folder and starts a process. It comes with the
+    tools that convert models, which take 8 MB and of which nothing is used.
+    """
+    for name in ("openvino_telemetry", "openvino.tools.ovc"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # so importing it fails
 
 
 def openvino_installed() -> bool:
@@ -119,6 +130,7 @@ class OpenVino:
     """
 
     def __init__(self, spec: ModelSpec, path: Path, threads: int, streams: int) -> None:
+        _keep_quiet()
         import openvino
 
         core = openvino.Core()
