@@ -297,6 +297,7 @@ def test_a_misspelt_flag_is_a_usage_error(run: Run) -> None:
 
 
 def test_the_unforeseen_is_one_line_too(run: Run, data: Path) -> None:
+    (data / "knownface.db").unlink()
     (data / "knownface.db").mkdir()
     assert complaint(run("service", "list", fails=1))
 
