@@ -55,15 +55,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for work all the time: the pause between two looks is none of these tests' concern."""
-    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
-
-
 @pytest.fixture
-def make_app(tmp_path: Path, models: Path, sqlite_tables: Path) -> Iterator[MakeApp]:
+def make_app(
+    tmp_path: Path, models: Path, sqlite_tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeApp]:
     """Return a maker of programs on one data folder; they are closed with the test."""
+    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
     data = with_tables(tmp_path / "data", sqlite_tables)
     made: list[App] = []
 
