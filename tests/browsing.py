@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from servers import Server
 
@@ -124,13 +124,55 @@ class Site:
         return person
 
 
+class Tab(NamedTuple):
+    """A page in a context, and so with cookies, of its own."""
+
+    page: Page
+    address: str
+    locale: str
+
+
+class Tabs:
+    """Tabs of one browser, kept between tests: a new one takes longer than most tests."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._idle: list[Tab] = []
+
+    def take(self, address: str, locale: str) -> Tab:
+        """Return an empty tab that nobody else has, for one server and one language."""
+        for tab in self._idle:
+            if (tab.address, tab.locale) == (address, locale):
+                self._idle.remove(tab)
+                return tab
+        context = self._browser.new_context(
+            base_url=address, locale=locale, reduced_motion="reduce"
+        )
+        context.set_default_timeout(PATIENCE)
+        return Tab(context.new_page(), address, locale)
+
+    def give_back(self, tab: Tab) -> None:
+        """Leave nothing of what was done in a tab, and keep it for the next test."""
+        context = tab.page.context
+        try:
+            tab.page.evaluate("sessionStorage.clear(), localStorage.clear()")
+            tab.page.goto("about:blank")
+            context.clear_cookies()
+            context.clear_permissions()
+        except Error:  # a page that went away or hangs, as one may after a test that failed
+            context.close()
+        else:
+            self._idle.append(tab)
+
+
 @dataclass
 class Visits:
-    """Opens pages in contexts of their own and remembers what went wrong in them."""
+    """Opens pages in tabs of their own and remembers what went wrong in them."""
 
-    browser: Browser
+    tabs: Tabs
     site: Site
     complaints: list[str] = field(default_factory=list)
+    _used: dict[Tab, bool] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -140,33 +182,42 @@ class Visits:
         size: tuple[int, int] = DESKTOP,
         theme: str = "light",
         language: str = "en",
+        kept: bool = True,
     ) -> Page:
-        """Open a page as somebody, or as nobody who is signed in."""
-        context = self.browser.new_context(
-            base_url=self.site.address,
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if theme == "dark" else "light",
-            locale="de-DE" if language == "de" else "en-GB",
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(PATIENCE)
+        """Open a page as somebody, or as nobody who is signed in.
+
+        A tab that is not `kept` is given to no other test: its clock may be changed.
+        """
+        tab = self.tabs.take(self.site.address, "de-DE" if language == "de" else "en-GB")
+        self._used[tab] = kept
+        page = tab.page
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
         if who is not None:
             cookie = who.client.cookies[COOKIE]
-            context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.site.address}])
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(f"{path}: {error}"))
-        page.on("console", lambda message: self._heard(path, message))
+            page.context.add_cookies([{"name": COOKIE, "value": cookie, "url": tab.address}])
+        page.on("pageerror", self._failed)
+        page.on("console", self._heard)
         page.goto(path)
         return page
 
-    def _heard(self, path: str, message: ConsoleMessage) -> None:
+    def _failed(self, error: Error) -> None:
+        self.complaints.append(str(error))
+
+    def _heard(self, message: ConsoleMessage) -> None:
         # That a call was refused is what a test of a refusal is about; all else is a mistake.
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
-            self.complaints.append(f"{path}: {message.text}")
+            self.complaints.append(f"{message.location['url']}: {message.text}")
 
     def close(self) -> None:
-        for context in self.browser.contexts:
-            context.close()
+        for tab, kept in self._used.items():
+            tab.page.remove_listener("pageerror", self._failed)
+            tab.page.remove_listener("console", self._heard)
+            if kept:
+                self.tabs.give_back(tab)
+            else:
+                tab.page.context.close()
+        self._used.clear()
 
 
 def accessible(page: Page) -> None:

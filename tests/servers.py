@@ -17,9 +17,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+import processes
 import tiny_models
 
 SECONDS = 60
+Running = subprocess.Popen[str] | processes.Forked
 _KEY = re.compile(r"(?:recognition|detection|verification) +(\w+) +([0-9a-f-]{36})")
 
 
@@ -27,7 +29,7 @@ _KEY = re.compile(r"(?:recognition|detection|verification) +(\w+) +([0-9a-f-]{36
 class Server:
     """A running server, what it said on its standard output when it started, and its log."""
 
-    process: subprocess.Popen[str]
+    process: Running
     lines: list[str]
     environment: Mapping[str, str]
     log: Path
@@ -45,16 +47,11 @@ class Server:
 
     def create_service(self, kind: str, name: str | None = None, *, key: str | None = None) -> str:
         """Make a service as an operator does, beside the running server; return its key."""
-        made = subprocess.run(
-            [sys.executable, "-m", "knownface", "service", "create", "--json"]
-            + ["--type", kind, "--name", name or f"test {kind}"]
-            + (["--key", key] if key else []),
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            timeout=SECONDS,
-            check=True,
-        )
+        words = ["service", "create", "--json", "--type", kind, "--name", name or f"test {kind}"]
+        if key:
+            words += ["--key", key]
+        made = processes.run(tuple(words), self.log.parent, self.environment, SECONDS)
+        made.check_returncode()
         return str(json.loads(made.stdout)["api_key"])
 
     def client(self, key: str) -> httpx.Client:
@@ -114,14 +111,25 @@ def server_environment(folder: Path, settings: Mapping[str, str]) -> dict[str, s
 
 @contextmanager
 def starting_server(
-    folder: Path, environment: Mapping[str, str], *flags: str
-) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Start the process and yield it with its log, before it said a word; killed at the end."""
+    folder: Path, environment: Mapping[str, str], *flags: str, fresh: bool = False
+) -> Iterator[tuple[Running, Path]]:
+    """Start the process and yield it with its log, before it said a word; killed at the end.
+
+    A `fresh` one is started as people start it, not forked from one that has imported the program.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"log-{time.monotonic_ns()}"
+    words = ("serve", *flags)
+    if not fresh:
+        forked = processes.Forked(words, folder, environment, stderr=log)
+        try:
+            yield forked, log
+        finally:
+            forked.end()
+        return
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "knownface", "serve", *flags],
+            [sys.executable, "-m", "knownface", *words],
             stdout=subprocess.PIPE,
             stderr=stream,
             text=True,
@@ -136,20 +144,22 @@ def starting_server(
 
 
 @contextmanager
-def running_server(folder: Path, settings: Mapping[str, str], *flags: str) -> Iterator[Server]:
+def running_server(
+    folder: Path, settings: Mapping[str, str], *flags: str, fresh: bool = False
+) -> Iterator[Server]:
     """Start a server on a data folder in `folder` and wait until it is ready.
 
     Afterwards, unless the test ended it, it has to stop in good order.
     """
     environment = server_environment(folder, settings)
-    with starting_server(folder, environment, *flags) as (process, log):
+    with starting_server(folder, environment, *flags, fresh=fresh) as (process, log):
         server = Server(process, _greeting(process, log), environment, log)
         yield server
         if process.poll() is None:
             assert server.stop() == 0, log.read_text()
 
 
-def _greeting(process: subprocess.Popen[str], log: Path) -> list[str]:
+def _greeting(process: Running, log: Path) -> list[str]:
     """Read to the last line of what it says; it says nothing before it listens."""
     assert process.stdout
     lines = []

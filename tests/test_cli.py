@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image as Pillow
 
 import tiny_models
+from databases import with_tables
 from knownface.app import App, build
 from knownface.cli import main, output
 from knownface.recognition import Options
@@ -30,14 +31,14 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_tables: Path) -> Path:
     """Return a data folder with small real models, set up by the environment."""
     for name in list(os.environ):
         if name.upper().startswith("KNOWNFACE_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     tiny_models.write_models(tmp_path / "data" / "models")
-    (tmp_path / "data").chmod(0o700)
+    with_tables(tmp_path / "data", sqlite_tables).chmod(0o700)
     monkeypatch.setenv("KNOWNFACE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("KNOWNFACE_DETECTOR", tiny_models.DETECTOR)
     monkeypatch.setenv("KNOWNFACE_EMBEDDER", tiny_models.EMBEDDER)
@@ -296,6 +297,7 @@ def test_a_misspelt_flag_is_a_usage_error(run: Run) -> None:
 
 
 def test_the_unforeseen_is_one_line_too(run: Run, data: Path) -> None:
+    (data / "knownface.db").unlink()
     (data / "knownface.db").mkdir()
     assert complaint(run("service", "list", fails=1))
 

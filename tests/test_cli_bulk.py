@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tiny_models
+from databases import with_tables
 from knownface.app import App, build
 from knownface.cli import main, output
 from knownface.recognition import Options
@@ -25,14 +26,14 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_tables: Path) -> Run:
     """Run a command on a data folder with small real models; without `fails` it must succeed."""
     for name in list(os.environ):
         if name.upper().startswith("KNOWNFACE_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     tiny_models.write_models(tmp_path / "data" / "models")
-    (tmp_path / "data").chmod(0o700)
+    with_tables(tmp_path / "data", sqlite_tables).chmod(0o700)
     monkeypatch.setenv("KNOWNFACE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("KNOWNFACE_DETECTOR", tiny_models.DETECTOR)
     monkeypatch.setenv("KNOWNFACE_EMBEDDER", tiny_models.EMBEDDER)

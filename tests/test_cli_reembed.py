@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tiny_models
+from databases import with_tables
 from knownface.app import App, build
 from knownface.cli import main
 from knownface.recognition import Options
@@ -30,7 +31,7 @@ command = import_module("knownface.cli.reembed")
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_tables: Path) -> Path:
     """Return a data folder with two embedders and a service that knows two people."""
     for name in list(os.environ):
         if name.upper().startswith("KNOWNFACE_"):
@@ -39,13 +40,14 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "data"
     tiny_models.write_models(folder / "models")
     tiny_models.write_embedder(folder / "models", OTHER, seed=7, fmr=[(0.5, 0.01), (0.9, 0.0001)])
-    folder.chmod(0o700)
+    with_tables(folder, sqlite_tables).chmod(0o700)
     monkeypatch.setenv("KNOWNFACE_DATA", str(folder))
     monkeypatch.setenv("KNOWNFACE_DETECTOR", tiny_models.DETECTOR)
     monkeypatch.setenv("KNOWNFACE_EMBEDDER", EMBEDDER)
     monkeypatch.setenv("KNOWNFACE_OFFLINE", "true")
-    monkeypatch.setattr(command, "SECONDS_FOR_A_SERVER", 2.5)
+    monkeypatch.setattr(command, "SECONDS_FOR_A_SERVER", 0.0)
     monkeypatch.setattr(command, "SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
     with build(Settings()) as app:
         door, _ = app.accounts.create_service("default", "door", ServiceType.RECOGNITION)
         app.accounts.create_service("default", "cam", ServiceType.DETECTION)
@@ -70,9 +72,10 @@ def run(data: Path) -> Run:
 
 
 @pytest.fixture
-def server(data: Path) -> Iterator[App]:
+def server(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     """Return a program of the same data folder that takes on work, as a server does."""
     assert data.is_dir()
+    monkeypatch.setattr(command, "SECONDS_FOR_A_SERVER", 60.0)
     with build(Settings()) as app:
         app.reembedder.start()
         yield app
@@ -204,7 +207,10 @@ def test_interrupted_it_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(command.time, "sleep", interrupt)
     result = run("reembed", "door", "--model", OTHER, fails=130)
-    assert "--status tells how it stands" in result.stderr
+    assert "Run the same command to go on; --status tells how it stands" in result.stderr
+    monkeypatch.setattr(command, "SECONDS_FOR_A_SERVER", 60.0)
+    result = run("reembed", "door", "--model", OTHER, fails=130)
+    assert "The server goes on with it; --status tells how it stands" in result.stderr
 
 
 def test_services_are_listed_with_their_embedder(run: Run) -> None:

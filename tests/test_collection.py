@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import with_tables
 from faces import (
     CALIBRATION,
     DIMENSION,
@@ -41,7 +42,8 @@ ANNA, BORIS, CLARA = unit_vectors(3)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[OvertakenStore]:
+def store(tmp_path: Path, sqlite_tables: Path) -> Iterator[OvertakenStore]:
+    with_tables(tmp_path, sqlite_tables, "faces.db")
     opened = OvertakenStore.open(f"sqlite:///{tmp_path / 'faces.db'}")
     assert isinstance(opened, OvertakenStore)
     opened.prepare()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
+import pytest
 
 from faces import DIMENSION, add, open_collection, unit_vectors
 from knownface.collection import FaceCollection
@@ -163,6 +164,7 @@ def faults(answer: Answer, past: Past) -> Iterator[str]:
             yield f"never true: {match} of {past.possible[match.image_id]}"
 
 
+@pytest.mark.no_cover
 def test_among_writers_no_answer_is_wrong_late_or_double(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'faces.db'}"
     stores = [Store.open(url) for _ in range(2)]

@@ -19,6 +19,12 @@ from stored import digest, face, make_service, picture
 FACES = 40
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for work all the time: the pause between two looks is none of these tests' concern."""
+    monkeypatch.setattr("knownface.copying._POLL_SECONDS", 0.01)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/copy.db"

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 import tiny_models
+from databases import with_tables
 from knownface.app import App, build
 from knownface.imaging import Decoder
 from knownface.index.exact import ExactIndex
@@ -38,9 +39,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def app(tmp_path: Path, models: Path) -> Iterator[App]:
+def app(tmp_path: Path, models: Path, sqlite_tables: Path) -> Iterator[App]:
     settings = Settings(
-        data=tmp_path / "data",
+        data=with_tables(tmp_path / "data", sqlite_tables),
         models_dir=models,
         detector=DETECTOR,
         embedder=EMBEDDER,

@@ -86,6 +86,7 @@ def test_a_vector_is_not_overwritten_under_a_search_that_may_still_read_it() -> 
     assert memory.holds([2, 3, 4, 5]) == [True, False, False, True]
 
 
+@pytest.mark.no_cover
 def test_thousands_of_changes_during_one_search_are_let_go_of_afterwards() -> None:
     index, vectors = filled(10)
     oldest = index._snapshot

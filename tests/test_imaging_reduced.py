@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from knownface.types import U8, Box, Image
 WIDTH, HEIGHT = 2003, 1501
 
 
+@cache
 def smooth() -> U8:
     """A picture without detail, so that half of its pixels show all there is to see."""
     y, x = np.mgrid[:HEIGHT, :WIDTH] / 60
@@ -22,6 +24,7 @@ def smooth() -> U8:
     return np.asarray(np.stack([127 + 110 * wave for wave in waves], axis=-1), np.uint8)
 
 
+@cache
 def jpeg(orientation: int = 1, mode: str = "RGB") -> bytes:
     picture = Pillow.fromarray(smooth()).convert(mode)
     exif = picture.getexif()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tiny_models
+from databases import with_tables
 from knownface.app import App, build
 from knownface.collection import MOST_PREDICTIONS
 from knownface.errors import (
@@ -36,9 +37,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def app(tmp_path: Path, models: Path) -> Iterator[App]:
+def app(tmp_path: Path, models: Path, sqlite_tables: Path) -> Iterator[App]:
     settings = Settings(
-        data=tmp_path / "data",
+        data=with_tables(tmp_path / "data", sqlite_tables),
         models_dir=models,
         detector=tiny_models.DETECTOR,
         embedder=tiny_models.EMBEDDER,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tiny_models
+from databases import with_tables
 from faces import OvertakenStore
 from knownface.app import App, build
 from knownface.errors import (
@@ -55,13 +56,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_app(tmp_path: Path, models: Path) -> Iterator[MakeApp]:
+def make_app(
+    tmp_path: Path, models: Path, sqlite_tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeApp]:
     """Return a maker of programs on one data folder; they are closed with the test."""
+    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
+    data = with_tables(tmp_path / "data", sqlite_tables)
     made: list[App] = []
 
     def make(**changes: object) -> App:
         given: dict[str, object] = {
-            "data": tmp_path / "data",
+            "data": data,
             "models_dir": models,
             "detector": tiny_models.DETECTOR,
             "embedder": EMBEDDER,

@@ -13,6 +13,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -200,6 +201,7 @@ def write_model(folder: Path, name: str, content: bytes, lines: Sequence[str]) -
     (place / "model.toml").write_text("\n".join(known) + "\n", "utf-8")
 
 
+@cache
 def embedder(seed: int = 112, dimension: int = DIMENSION) -> bytes:
     """Return the ONNX file of an embedder: `data` [1, 3, 112, 112] to `fc1` [1, dimension]."""
     graph = Graph()
@@ -215,6 +217,7 @@ def embedder(seed: int = 112, dimension: int = DIMENSION) -> bytes:
     return graph.serialize("data", (1, 3, 112, 112), {"fc1": (1, dimension)})
 
 
+@cache
 def detector(size: tuple[int, int] | None = None) -> bytes:
     """Return the ONNX file of the detector: `input` [1, 3, H, W] BGR to YuNet's outputs.
 

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 import tiny_models
 from api.calls import Caller, new_caller
+from databases import with_tables
 from knownface.api.server import create_server
 from knownface.app import App, build
 from knownface.settings import Settings
@@ -39,9 +40,9 @@ def _settings(data: Path, models: Path) -> Settings:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, models: Path) -> Settings:
+def settings(tmp_path: Path, models: Path, sqlite_tables: Path) -> Settings:
     """Settings for a program of the test's own."""
-    return _settings(tmp_path / "data", models)
+    return _settings(with_tables(tmp_path / "data", sqlite_tables), models)
 
 
 @pytest.fixture(scope="module")

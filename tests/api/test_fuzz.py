@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.calls import Caller, failed
+
+# Measuring would take a third longer, and other tests run every line that these do.
+pytestmark = pytest.mark.no_cover
 
 CONTENT_TYPES = (
     "application/json",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from browsing import Site, Visits, browser_path, running_browser, sign_up
+from browsing import Site, Tabs, Visits, browser_path, running_browser, sign_up
 from servers import real_settings, running_server, tiny_settings
 
 
@@ -30,10 +30,15 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def tabs(browser: Browser) -> Tabs:
+    return Tabs(browser)
+
+
 @pytest.fixture
-def visit(browser: Browser, site: Site) -> Iterator[Visits]:
+def visit(tabs: Tabs, site: Site) -> Iterator[Visits]:
     """Open pages: `visit("/users", site.owner)`. No page may have complained in the end."""
-    visits = Visits(browser, site)
+    visits = Visits(tabs, site)
     yield visits
     visits.close()
     assert visits.complaints == []

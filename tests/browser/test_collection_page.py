@@ -147,7 +147,7 @@ def test_pictures_that_no_folder_names_ask_whose_they_are(visit: Visits, site: S
 
 def test_a_deletion_is_taken_back_or_final_after_some_seconds(visit: Visits, site: Site) -> None:
     service = enrolled(site.owner, Ada=("person_a_1", "person_a_2"))
-    page = visit("/", site.owner)
+    page = visit("/", site.owner, kept=False)
     page.clock.install()
     page.goto(f"/services/{service}/faces?subject=Ada")
     tiles(page).first.click()

@@ -6,9 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from browsing import Site, Visits, accessible, sign_up
+from browsing import Site, Tabs, Visits, accessible, sign_up
 from oidc_provider import running_provider
 from servers import running_server, tiny_settings
 
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def test_an_account_is_connected_with_a_provider_and_disconnected(
-    browser: Browser, tmp_path: Path
+    tabs: Tabs, tmp_path: Path
 ) -> None:
     port = free_port()
     with running_provider() as provider:
@@ -39,7 +39,7 @@ def test_an_account_is_connected_with_a_provider_and_disconnected(
         }
         with running_server(tmp_path, settings) as server:
             vera = sign_up(server.address, "vera@example.org", "Vera", "Okafor")
-            visits = Visits(browser, Site(server, vera))
+            visits = Visits(tabs, Site(server, vera))
             page = visits("/profile", vera)
             accessible(page)
             page.get_by_role("button", name="Connect").click()

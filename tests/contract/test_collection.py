@@ -374,6 +374,7 @@ class CollectionMachine(RuleBasedStateMachine):
         return [(name, example.image_id, -cosine) for cosine, _, name, example in best[:k]]
 
 
+@pytest.mark.no_cover
 def test_any_history_gives_the_answers_of_a_plain_list(store: Store, tmp_path: Path) -> None:
     class Machine(CollectionMachine):
         pass

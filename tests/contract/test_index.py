@@ -140,12 +140,13 @@ class IndexMachine(RuleBasedStateMachine):
         assert len(self.index) == len(self.faces)
 
 
+@pytest.mark.no_cover
 def test_any_history_gives_the_answers_of_a_dict(opener: Open) -> None:
     class Machine(IndexMachine):
         def open(self, dimension: int) -> Index:
             return opener(dimension)
 
-    limits = settings(max_examples=60, stateful_step_count=25, deadline=None)
+    limits = settings(max_examples=30, stateful_step_count=25, deadline=None)
     run_state_machine_as_test(Machine, settings=limits)
 
 
@@ -325,6 +326,7 @@ def peak_memory(action: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.no_cover
 def test_readers_see_each_call_of_the_writer_whole_or_not_at_all(opener: Open) -> None:
     """Pairs with one vector come, swap their subjects and go in single calls, while others read.
 

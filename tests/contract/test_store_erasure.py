@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from databases import with_tables
 from knownface.store import Store
 from knownface.store.erasure import MOST_HEAD, joined, laid_out_by, padding_length
 from knownface.types import Service
@@ -25,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> Iterator[Store]:
+def store(folder: Path, sqlite_tables: Path) -> Iterator[Store]:
+    with_tables(folder, sqlite_tables, "faces.db")
     with closing(Store.open(f"sqlite:///{folder}/faces.db")) as opened:
         yield opened
 
@@ -142,6 +144,7 @@ def test_what_a_change_of_model_leaves_over_is_in_no_file_when_it_is_cleaned(
     assert all(one.vector.tobytes()[-24:] in content for one in new.values())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("seed", "dimension"), [(1, 16), (2, 16), (3, 128), (4, 256)])
 def test_no_copy_is_left_by_the_moving_of_rows(
     store: Store, service: Service, folder: Path, seed: int, dimension: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -249,6 +250,7 @@ class Collection(RuleBasedStateMachine):
             }
 
 
+@pytest.mark.no_cover
 def test_a_collection_behaves_as_a_plain_dict(store: Store) -> None:
     run_state_machine_as_test(
         lambda: Collection(store),  # type: ignore[arg-type]  # a factory is as good as a class

@@ -6,6 +6,7 @@ import random
 import threading
 from contextlib import closing
 
+import pytest
 from sqlalchemy import text
 
 from knownface.errors import KnownfaceError, SubjectExists, SubjectNotFound, Unavailable
@@ -68,6 +69,7 @@ def act(tx: Transaction, service: Service, chance: random.Random, number: int) -
             tx.add_example(service.id, name, face(number), picture(number))
 
 
+@pytest.mark.no_cover
 def test_threads_that_add_rename_and_delete_leave_everything_whole(database_url: str) -> None:
     with closing(Store.open(database_url)) as store, closing(Store.open(database_url)) as other:
         service = make_service(store)

@@ -11,15 +11,6 @@ from sending import SUBJECTS
 from servers import Server, running_server, tiny_settings
 
 
-@pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start processes without the measuring of coverage, which takes as long as their work.
-
-    For tests of what happens under load: other tests run every line of these programs.
-    """
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("clients")

@@ -27,7 +27,7 @@ def test_owner_and_keys_are_there_from_the_first_request_and_never_shown(tmp_pat
     }
     credentials = {"email": "jane@example.org", "password": PASSWORD}
     for _ in range(2):
-        with running_server(tmp_path, settings) as server:
+        with running_server(tmp_path, settings, fresh=True) as server:
             assert server.keys == {}, "no others are made"
             with server.client(KEY) as program:
                 picture = {"file": tiny_models.portrait(1)}

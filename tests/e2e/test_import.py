@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+import processes
 import tiny_models
+from knownface.accounts import Accounts
 from knownface.store import Store
-from knownface.types import Photograph
+from knownface.types import Photograph, ServiceType
+from processes import Forked
 from sending import BATCH, RECOGNIZE, SUBJECTS, form
 from servers import SECONDS, running_server, server_environment, tiny_settings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
+pytestmark = pytest.mark.e2e
 
-MANY = 120
+MANY = 80
 SMALL = tiny_models.encode(tiny_models.picture([tiny_models.Mark(1, 8, 8, 48)], 64, 64))
 
 
@@ -38,25 +38,10 @@ def people(tmp_path: Path) -> dict[tuple[str, bytes], Path]:
     return pictures
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "knownface", *words]
-
-
-@contextmanager
-def importing(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    words = ("import", "people", "--service", "door", "--jobs", "2", "--report", "report.csv")
-    with subprocess.Popen(
-        command(*words),
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def importing(folder: Path, environment: Mapping[str, str], service: str = "door") -> Forked:
+    words = ("import", "people", "--service", service, "--jobs", "2", "--report", "report.csv")
+    said, complaints = folder / "said", folder / "complaints"
+    return Forked(words, folder, environment, stderr=complaints, stdout=said)
 
 
 def stored(store: Store) -> Counter[tuple[str, bytes]]:
@@ -71,14 +56,14 @@ def stored(store: Store) -> Counter[tuple[str, bytes]]:
     return found
 
 
-def wait_for(store: Store, examples: int, process: subprocess.Popen[str]) -> None:
+def wait_for(store: Store, examples: int, process: Forked) -> None:
     with store.snapshot() as tx:
         (service,) = tx.services()
     while True:
         with store.snapshot() as tx:
             if tx.counts(service.id)[1] >= examples:
                 return
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, "it ended too early"
 
 
 def test_an_import_that_is_killed_goes_on_without_loss_and_without_repetition(
@@ -86,23 +71,21 @@ def test_an_import_that_is_killed_goes_on_without_loss_and_without_repetition(
 ) -> None:
     settings = tiny_settings(tmp_path) | {"KNOWNFACE_DATABASE_URL": database_url}
     environment = server_environment(tmp_path, settings)
-    words = ("service", "create", "--type", "recognition", "--name", "door")
-    subprocess.run(command(*words), env=environment, check=True, capture_output=True)
     store = Store.open(database_url)
+    Accounts(store).create_service("default", "door", ServiceType.RECOGNITION)
     interrupted = 0
     for enough in (1, 50):
         with importing(tmp_path, environment) as process:
             wait_for(store, enough, process)
             process.kill()
-            process.communicate()
+            process.wait(SECONDS)
         kept = stored(store)
         assert set(kept) <= set(people)
         assert kept.total() == len(kept)
         interrupted += kept.total() < MANY
     assert interrupted, "no import was interrupted: this showed nothing"
     with importing(tmp_path, environment) as process:
-        out, _ = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, out
+        assert process.wait(SECONDS) == 0, (tmp_path / "complaints").read_text()
     assert stored(store) == Counter(people.keys())
     store.close()
 
@@ -111,16 +94,16 @@ def test_ctrl_c_ends_an_import_in_good_order(
     tmp_path: Path, people: dict[tuple[str, bytes], Path]
 ) -> None:
     environment = server_environment(tmp_path, tiny_settings(tmp_path))
-    words = ("service", "create", "--type", "recognition", "--name", "door")
-    subprocess.run(command(*words), env=environment, check=True, capture_output=True)
     store = Store.open(f"sqlite:///{tmp_path / 'data' / 'knownface.db'}")
+    Accounts(store).create_service("default", "door", ServiceType.RECOGNITION)
     with importing(tmp_path, environment) as process:
         wait_for(store, 1, process)
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=SECONDS)
+        code = process.wait(SECONDS)
+    complaints = (tmp_path / "complaints").read_text()
     kept = stored(store)
     store.close()
-    assert process.returncode == 130, complaints
+    assert code == 130, complaints
     assert f"Stopped after {len(kept)} of {MANY}" in complaints
     assert "same command" in complaints
     assert 0 < len(kept) < len(people)
@@ -134,16 +117,16 @@ def test_what_is_imported_beside_a_server_is_found_by_the_next_request(
 ) -> None:
     with (
         running_server(tmp_path, tiny_settings(tmp_path)) as server,
-        server.client(server.create_service("recognition", "door")) as client,
+        server.client(server.keys["recognition"]) as client,
     ):
         subject, data = next(iter(people))
         assert client.get(SUBJECTS).json() == {"subjects": []}
         empty = client.post(RECOGNIZE, **form(file=data)).json()
         assert empty["result"][0]["subjects"] == []
-        with importing(tmp_path, server.environment) as process:
+        with importing(tmp_path, server.environment, "recognition") as process:
             while process.poll() is None:
                 client.post(RECOGNIZE, **form(file=data)).raise_for_status()
-            assert process.returncode == 0, process.communicate()
+            assert process.poll() == 0, (tmp_path / "complaints").read_text()
         found = client.post(RECOGNIZE, **form(file=data), params={"prediction_count": MANY})
         names = {one["subject"] for one in found.json()["result"][0]["subjects"]}
         assert names == {name for name, _ in people}
@@ -157,13 +140,11 @@ def test_pictures_are_sent_to_a_server_without_its_data_folder(tmp_path: Path) -
     (tmp_path / "people" / "broken.png").write_bytes(b"broken")
     (tmp_path / "people" / "Person 0" / "broken.png").write_bytes(b"broken")
     with running_server(tmp_path, tiny_settings(tmp_path)) as server:
-        key = server.create_service("recognition", "door")
+        key = server.keys["recognition"]
         elsewhere = server_environment(tmp_path / "elsewhere", {})
         words = ("import", "people", "--url", server.address, "--api-key", key, "--json")
         for kind in ("added", "duplicate"):
-            done = subprocess.run(
-                command(*words), cwd=tmp_path, env=elsewhere, capture_output=True, check=False
-            )
+            done = processes.run(words, tmp_path, elsewhere, SECONDS)
             assert done.returncode == 1, done
             counts = {kind: number for kind, number in json.loads(done.stdout).items() if number}
             assert counts == {kind: MANY, "unreadable": 1, "invalid": 1}

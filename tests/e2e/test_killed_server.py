@@ -27,7 +27,7 @@ from servers import (
     tiny_settings,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
+pytestmark = pytest.mark.e2e
 
 CLIENTS = 8
 ROUNDS = int(os.environ.get("KNOWNFACE_TEST_KILLS", "2"))

@@ -34,10 +34,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     for name, data in pictures.items():
         (folder / f"{name}.png").write_bytes(data)
     with running_server(folder, tiny_settings(folder)) as server:
-        kinds = ("recognition", "detection", "verification")
         asked = {
             "address": server.address,
-            "keys": {kind: server.create_service(kind) for kind in kinds},
+            "keys": server.keys,
             "pictures": {name: str(folder / f"{name}.png") for name in pictures},
         }
         done = subprocess.run(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
+import processes
 import tiny_models
 from databases import PostgresServer
 from knownface.store import Store
@@ -31,11 +30,7 @@ from servers import (
     tiny_settings,
 )
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(180),
-    pytest.mark.usefixtures("unmeasured"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 EMBEDDER, OTHER = tiny_models.EMBEDDER, tiny_models.OTHER_EMBEDDER
 PEOPLE = 16
@@ -53,14 +48,8 @@ def settings(tmp_path: Path) -> dict[str, str]:
 
 def reembed(environment: Any, *words: str, code: int = 0) -> Any:
     """Run the command with --json and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "knownface", "reembed", "recognition", "--json", *words],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=SECONDS,
-        check=False,
-    )
+    folder = Path(environment["KNOWNFACE_DATA"]).parent
+    done = processes.run(("reembed", "recognition", "--json", *words), folder, environment, SECONDS)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if code == 0 else done.stderr
 

@@ -38,7 +38,9 @@ def environment(tmp_path: Path, settings: dict[str, str]) -> dict[str, str]:
 def start(tmp_path: Path, settings: dict[str, str]) -> Iterator[Start]:
     """Start servers on one data folder; one that the test leaves running has to stop well."""
     with ExitStack() as stack:
-        yield lambda *flags: stack.enter_context(running_server(tmp_path, settings, *flags))
+        yield lambda *flags: stack.enter_context(
+            running_server(tmp_path, settings, *flags, fresh=True)
+        )
 
 
 def fails(environment: dict[str, str], folder: Path, *flags: str) -> tuple[int, str, str]:
@@ -55,6 +57,7 @@ def fails(environment: dict[str, str], folder: Path, *flags: str) -> tuple[int, 
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_first_start_prints_a_key_of_each_type_and_later_ones_none(start: Start) -> None:
     first = start()
     assert set(first.keys) == {"recognition", "detection", "verification"}
@@ -88,8 +91,7 @@ def test_every_log_line_is_json_and_holds_no_key(start: Start) -> None:
     assert "Lovelace" not in log
 
 
-def test_a_service_made_beside_the_server_works_at_once(start: Start) -> None:
-    server = start()
+def test_a_service_made_beside_the_server_works_at_once(server: Server) -> None:
     with server.client(server.create_service("recognition", "door")) as client:
         assert client.get(f"{RECOGNITION}/subjects").status_code == 200
 
@@ -144,6 +146,7 @@ def test_a_stopping_server_refuses_new_requests_and_finishes_the_running_one(
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_taken_port_is_one_clear_line(environment: dict[str, str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -180,6 +183,7 @@ def test_missing_models_are_one_clear_line_and_no_key_is_lost(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the lock of an installation is POSIX")
+@pytest.mark.usefixtures("measured")
 def test_a_server_that_waits_for_its_models_can_be_stopped(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

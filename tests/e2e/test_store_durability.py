@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,23 +14,28 @@ from sqlalchemy import text
 
 from knownface.store import Store
 from knownface.types import Service
+from processes import Forked
 from stored import face, make_service, picture
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unmeasured")]
+pytestmark = pytest.mark.e2e
 
-TESTS = Path(__file__).parent.parent
+Start = Callable[[str, int, str, int], Forked]
 GROUP = 3
 PHOTOGRAPH = 20_000
+SECONDS = 60
 
 
-def start(url: str, service: int, what: str, number: int) -> subprocess.Popen[str]:
-    program = str(TESTS / "e2e" / "store_writer.py")
-    return subprocess.Popen(
-        [sys.executable, program, url, str(service), what, str(number)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
-    )
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Start a process that writes to a database until it is killed."""
+    program = Path(__file__).with_name("store_writer.py")
+
+    def starter(url: str, service: int, what: str, number: int) -> Forked:
+        words = (url, str(service), what, str(number))
+        complaints = tmp_path / "complaints"
+        return Forked(words, tmp_path, os.environ, stderr=complaints, program=program)
+
+    return starter
 
 
 def reopened(url: str) -> Store:
@@ -67,19 +71,17 @@ def groups(store: Store, service: Service) -> set[int]:
     return found
 
 
-def test_every_acknowledged_write_outlives_a_kill(empty_database_url: str) -> None:
+def test_every_acknowledged_write_outlives_a_kill(empty_database_url: str, start: Start) -> None:
     with closing(Store.open(empty_database_url)) as store:
         service = make_service(store)
     acknowledged: set[int] = set()
     for wanted in (1, 4, 9):
-        writer = start(empty_database_url, service.id, "write", 1000 * wanted)
-        assert writer.stdout is not None
-        for _ in range(wanted):
-            acknowledged.add(int(writer.stdout.readline()))
-        writer.send_signal(signal.SIGKILL)
-        acknowledged |= {int(line) for line in writer.stdout.read().split()}
-        assert writer.wait() == -signal.SIGKILL
-        writer.stdout.close()
+        with start(empty_database_url, service.id, "write", 1000 * wanted) as writer:
+            for _ in range(wanted):
+                acknowledged.add(int(writer.stdout.readline()))
+            writer.send_signal(signal.SIGKILL)
+            acknowledged |= {int(line) for line in writer.stdout.read().split()}
+            assert writer.wait(SECONDS) == -signal.SIGKILL
         with closing(reopened(empty_database_url)) as store:
             found = groups(store, service)
         assert acknowledged <= found
@@ -105,7 +107,7 @@ def state(store: Store, service: Service) -> object:
 
 @pytest.mark.parametrize("statements", [3, 12, 21])
 def test_a_transaction_that_is_killed_never_happened(
-    empty_database_url: str, statements: int
+    empty_database_url: str, start: Start, statements: int
 ) -> None:
     with closing(Store.open(empty_database_url)) as store:
         service = make_service(store)
@@ -114,7 +116,7 @@ def test_a_transaction_that_is_killed_never_happened(
                 tx.add_example(service.id, name, face(number), picture(number))
         before = state(store, service)
     with start(empty_database_url, service.id, "change", statements) as writer:
-        assert writer.wait() == -signal.SIGKILL
+        assert writer.wait(SECONDS) == -signal.SIGKILL
     with closing(reopened(empty_database_url)) as store:
         assert state(store, service) == before
         with store.begin() as tx:
@@ -122,9 +124,11 @@ def test_a_transaction_that_is_killed_never_happened(
 
 
 @pytest.mark.parametrize("statements", [5, 12, 19])
-def test_a_migration_that_is_killed_is_made_again(empty_database_url: str, statements: int) -> None:
+def test_a_migration_that_is_killed_is_made_again(
+    empty_database_url: str, start: Start, statements: int
+) -> None:
     with start(empty_database_url, 0, "open", statements) as opener:
-        assert opener.wait() == -signal.SIGKILL
+        assert opener.wait(SECONDS) == -signal.SIGKILL
     with closing(reopened(empty_database_url)) as store:
         service = make_service(store)
         with store.begin() as tx:

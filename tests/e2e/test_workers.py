@@ -174,9 +174,10 @@ def test_workers_do_not_outlive_their_watcher(server: Server) -> None:
     until(lambda: not [pid for pid in processes if _runs(pid)])
 
 
+@pytest.mark.usefixtures("measured")
 def test_what_forbids_the_start_is_said_once(tmp_path: Path, settings: dict[str, str]) -> None:
     environment = server_environment(tmp_path, settings | {"KNOWNFACE_DETECTOR": "nobody"})
-    with starting_server(tmp_path, environment, "--workers", "2") as (process, log):
+    with starting_server(tmp_path, environment, "--workers", "2", fresh=True) as (process, log):
         assert process.wait(SECONDS) == 1
         assert log.read_text().count("Error: ") == 1
         assert "nobody" in log.read_text()

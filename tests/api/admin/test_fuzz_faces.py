@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
@@ -15,6 +16,9 @@ from api.admin.callers import API, owner
 from api.calls import failed
 from knownface.app import App
 from knownface.types import ServiceType
+
+# Measuring would take a third longer, and other tests run every line that these do.
+pytestmark = pytest.mark.no_cover
 
 OPERATIONS = (
     "GET /subjects",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
@@ -15,6 +16,9 @@ from api.calls import failed
 from knownface.administration import Administration
 from knownface.app import App
 from knownface.types import ServiceType
+
+# Measuring would take a third longer, and other tests run every line that these do.
+pytestmark = pytest.mark.no_cover
 
 OPERATIONS = (
     "GET /applications",

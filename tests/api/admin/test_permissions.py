@@ -14,6 +14,9 @@ from api.admin.permissions import ROLES, Row, new_world
 from api.calls import failed
 from knownface.app import App
 
+# Measuring would take a third longer, and other tests run every line that these do.
+pytestmark = pytest.mark.no_cover
+
 TABLES = sorted(path.stem for path in Path(__file__).parent.glob("permissions_*.py"))
 ROWS: list[Row] = [row for name in TABLES for row in import_module(f"api.admin.{name}").ROWS]
 UNSAFE = {"POST", "PUT", "DELETE", "PATCH"}

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
+from cli.commands import Run, printed
 from knownface.accounts import Accounts
-from knownface.cli import main, services
 from knownface.errors import ServiceNotFound
 from knownface.identity import Desk, Place, SignUp
 from knownface.people import Role
@@ -22,44 +16,13 @@ from knownface.store.people import Newcomer
 from knownface.types import ServiceType
 from stored import face, picture
 
-Run = Callable[..., Result]
 RECOGNITION = ServiceType.RECOGNITION
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command on a data folder of its own; without `fails` it must succeed."""
-    for name in list(os.environ):
-        if name.upper().startswith("KNOWNFACE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KNOWNFACE_DATA", str(tmp_path))
-    monkeypatch.setattr(services, "SECONDS_FOR_A_SERVER", 0.0)
-
-    def invoke(*words: str, fails: int = 0, **more: Any) -> Result:
-        result = CliRunner().invoke(main, words, **more)
-        assert result.exit_code == fails, (result.output, result.exception)
-        return result
-
-    return invoke
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """The same database, as a running server has it open."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'knownface.db'}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def accounts(store: Store) -> Accounts:
     return Accounts(store)
-
-
-def printed(result: Result) -> Any:
-    return json.loads(result.stdout)
 
 
 def user(store: Store, email: str) -> None:

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
+from cli.commands import Run, printed
 from knownface.accounts import Accounts
-from knownface.cli import main
 from knownface.index.exact import ExactIndex
 from knownface.index.kept import KeptIndex, Origin
 from knownface.store import Store
 from knownface.types import F32, Service, ServiceType
 from stored import face, picture
 
-Run = Callable[..., Result]
 DOOR = ("--name", "door")
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command on a data folder of its own; without `fails` it must succeed."""
-    for name in list(os.environ):
-        if name.upper().startswith("KNOWNFACE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KNOWNFACE_DATA", str(tmp_path))
-
-    def invoke(*words: str, fails: int = 0, **more: Any) -> Result:
-        result = CliRunner().invoke(main, words, **more)
-        assert result.exit_code == fails, (result.output, result.exception)
-        return result
-
-    return invoke
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """The same database, as a running server has it open."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'knownface.db'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -57,10 +26,6 @@ def door(store: Store) -> Service:
         tx.add_example(made.id, "Ada", face(2), None)
         tx.add_example(made.id, "Bob", face(3), None)
     return made
-
-
-def printed(result: Result) -> Any:
-    return json.loads(result.stdout)
 
 
 def held(run: Run) -> dict[str, int]:
