@@ -212,10 +212,12 @@ def test_memory_and_processor_time_are_those_of_all_processes_the_dead_included(
     release, running = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        counting(ledger, 1)
-        os.write(running[1], b"r")
-        os.read(release[0], 1)
-        os._exit(0)
+        try:
+            counting(ledger, 1)
+            os.write(running[1], b"r")
+            os.read(release[0], 1)
+        finally:
+            os._exit(0)  # whatever happens: this must not go on as a second process of tests
     try:
         os.read(running[0], 1)
         both = told(metrics)
