@@ -15,7 +15,7 @@ PIP := -m pip --disable-pip-version-check --no-input -qq
 MODELS := knownface-data/models
 PORTRAITS := .cache/portraits
 # Where a mistake costs most, tests leave nothing out.
-WHOLE := src/knownface/errors.py,src/knownface/collection.py,src/knownface/vision/scheduler.py,$\
+WHOLE := src/knownface/errors.py,src/knownface/collection.py,src/knownface/following.py,src/knownface/vision/scheduler.py,$\
 	src/knownface/api/wire.py
 
 # Each of these files says that a step is done; what it depends on, when to do it again.

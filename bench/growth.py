@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import statistics
-import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -30,23 +29,24 @@ def measure(results: Results, *, models: Path, portraits: Path, quick: bool) -> 
     faces = Faces(sizes[-1], DIMENSION)
     queries = faces.probes(SEARCHES)[1]
     rows: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        index = ExactIndex(DIMENSION, folder=Path(folder))
-        before = anonymous_bytes()
-        for keys, subjects, vectors in faces.blocks():
-            for start in range(0, len(keys), STEP):
-                part = slice(start, start + STEP)
-                index.add(keys[part], subjects[part], vectors[part])
-                if len(index) in sizes:
-                    rows.append(_row(index, queries, before))
+    index, before = ExactIndex(DIMENSION), anonymous_bytes()
+    for keys, subjects, vectors in faces.blocks():
+        for start in range(0, len(keys), STEP):
+            part = slice(start, start + STEP)
+            index.add(keys[part], subjects[part], vectors[part])
+            if len(index) in sizes:
+                rows.append(_row(index, queries, before))
     results.details["growth"] = rows
     if not quick:
         _plot(rows)
 
 
 def _row(index: ExactIndex, queries: F32, before: int) -> dict[str, float]:
+    memory = max(0, anonymous_bytes() - before)
+    matrix = Faces(len(index), DIMENSION).matrix()
+
     def search(number: int) -> object:
-        return index.search(queries[number : number + 1], 1)
+        return index.search(queries[number : number + 1], 1, matrix.__getitem__)
 
     search(0)
     times = [seconds(search, number) for number in range(len(queries))]
@@ -54,7 +54,7 @@ def _row(index: ExactIndex, queries: F32, before: int) -> dict[str, float]:
         "faces": len(index),
         "p50_ms": 1000 * statistics.median(times),
         "p99_ms": 1000 * float(np.percentile(times, 99)),
-        "memory_mb": max(0, anonymous_bytes() - before) / 1e6,
+        "memory_mb": memory / 1e6,
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.results import Results
-from knownface.collection import Collections
+from knownface.collections_by_service import Collections
 from knownface.keeping import follow_erasures, kept_indexes
 from knownface.store import Store
 from knownface.store.examples import New
@@ -62,7 +62,7 @@ def measure(results: Results, *, models: Path, portraits: Path, quick: bool) -> 
     results.figure(
         "disk_bytes_per_face_128",
         [(database + kept) / faces],
-        "the database without photographs, and the kept index, which holds the vectors once more",
+        "the database without photographs, and the kept index",
         "≤ 1024",
     )
     results.figure(
@@ -129,7 +129,7 @@ def _first(data: Path) -> tuple[float, Store, Collections]:
     store = Store.open(f"sqlite:///{data / 'knownface.db'}")
     kept = kept_indexes(store, data)
     follow_erasures(store, kept)
-    collections = Collections(store, EMBEDDER, folder=data, kept=kept)
+    collections = Collections(store, EMBEDDER, kept=kept)
     probe = np.full((1, DIMENSION), DIMENSION**-0.5, np.float32)
     if not collections.get(1).search(probe, 1)[0]:
         raise SystemExit("nobody was found")

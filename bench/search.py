@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import statistics
-import tempfile
 import threading
 import time
 from collections import deque
@@ -141,13 +140,12 @@ def anonymous_bytes() -> int:
 class Bench:
     """Measures collections of one size, a tenth of a million in a quick run."""
 
-    def __init__(self, results: Results, folder: Path) -> None:
+    def __init__(self, results: Results) -> None:
         scale = 0.1 if results.quick else 1.0
         self.results = results
         self.count = int(MILLION * scale)
         self.rounds = max(7, int(40 * scale))
         self.probes = int(10_000 * scale)
-        self.folder = folder
 
     def note(
         self, name: str, pair: Paired, meaning: str, goal: str = "", *, faster: bool = False
@@ -163,10 +161,10 @@ class Bench:
         small = ExactIndex(dimension)  # so that what the process needs once is there before
         for keys, subjects, vectors in Faces(BLOCK, dimension).blocks():
             small.add(keys, subjects, vectors)
-        small.search(vectors[:1], 1)
+        small.search(vectors[:1], 1, vectors.__getitem__)
         del small, vectors
         before = anonymous_bytes()
-        index = ExactIndex(dimension, folder=self.folder)
+        index = ExactIndex(dimension)
         for keys, subjects, vectors in faces.blocks():
             index.add(keys, subjects, vectors)
         del keys, subjects, vectors
@@ -182,7 +180,7 @@ class Bench:
         name = f"1m_{dimension}"
 
         def search(number: int) -> object:
-            return index.search(queries[number : number + 1], 1)
+            return index.search(queries[number : number + 1], 1, matrix.__getitem__)
 
         def product(number: int) -> object:
             scores = matrix @ queries[number]
@@ -190,7 +188,7 @@ class Bench:
             return best[np.argsort(-scores[best])] // PER_PERSON
 
         def ten(number: int) -> object:
-            return index.search(queries[10 * number : 10 * number + 10], 1)
+            return index.search(queries[10 * number : 10 * number + 10], 1, matrix.__getitem__)
 
         size = f"{self.count:,} × {dimension}"
         self.note(
@@ -221,8 +219,8 @@ class Bench:
         half = self.probes // 2
         queries = np.concatenate([faces.probes(half, seed=5)[1], faces.strangers(half)])
         wanted = nearest(matrix, queries) // PER_PERSON
-        answers = np.array([hits[0].subject for hits in index.search(queries, 1)])
-        same = int(np.count_nonzero(answers == wanted))
+        answers = index.search(queries, 1, matrix.__getitem__)
+        same = int(np.count_nonzero(np.array([hits[0].subject for hits in answers]) == wanted))
         self.results.ratio(
             f"same_first_subject_1m_{index.dimension}",
             [same / len(queries)],
@@ -253,7 +251,7 @@ class Bench:
     def graph(self) -> None:
         """Measure the graph: how often it finds the first subject, and how much faster."""
         faces = Faces(self.count, 128)
-        exact, graph = ExactIndex(128, folder=self.folder), HnswIndex(128, folder=self.folder)
+        exact, graph, matrix = ExactIndex(128), HnswIndex(128), faces.matrix()
         for keys, subjects, vectors in faces.blocks():
             exact.add(keys, subjects, vectors)
             graph.add(keys, subjects, vectors)
@@ -264,8 +262,8 @@ class Bench:
             "hnsw_build_seconds_1m_128", [took], f"to build the graph of {self.count:,} faces"
         )
         queries = faces.probes(self.probes)[1]
-        wanted = [hits[0].subject for hits in exact.search(queries, 1)]
-        found = [hits[0].subject for hits in graph.search(queries, 1)]
+        wanted = [hits[0].subject for hits in exact.search(queries, 1, matrix.__getitem__)]
+        found = [hits[0].subject for hits in graph.search(queries, 1, matrix.__getitem__)]
         recall = float(np.mean(np.array(wanted) == np.array(found)))
         self.results.ratio(
             "hnsw_recall_1m_128",
@@ -275,8 +273,8 @@ class Bench:
             "≥ 0.999",
         )
         pair = Paired.of(
-            lambda n: graph.search(queries[n : n + 1], 1),
-            lambda n: exact.search(queries[n : n + 1], 1),
+            lambda n: graph.search(queries[n : n + 1], 1, matrix.__getitem__),
+            lambda n: exact.search(queries[n : n + 1], 1, matrix.__getitem__),
             4 * self.rounds,
         )
         meaning = "how many times faster the graph is than the scan"
@@ -333,14 +331,12 @@ class Reader:
 def measure(results: Results, *, models: Path, portraits: Path, quick: bool) -> None:
     """Measure the scan."""
     del models, portraits, quick  # vectors are all it needs, and the results know the rest
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(results, Path(folder))
-        for dimension in (128, 512):
-            bench.exact(dimension)
+    bench = Bench(results)
+    for dimension in (128, 512):
+        bench.exact(dimension)
 
 
 def measure_graph(results: Results, *, models: Path, portraits: Path, quick: bool) -> None:
     """Measure the graph, which takes long to build."""
     del models, portraits, quick
-    with tempfile.TemporaryDirectory() as folder:
-        Bench(results, Path(folder)).graph()
+    Bench(results).graph()

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from knownface.collection import FaceCollection
+from knownface.index.codes import encode, levels, step_of
 from knownface.index.kept import KeptIndex
 from knownface.store import Store, Transaction
 from knownface.types import F32, Calibration, Embedding, Example, Service
@@ -22,6 +23,11 @@ def unit_vectors(count: int, dimension: int = DIMENSION, seed: int = 0) -> F32:
     """Return `count` random directions: none resembles another."""
     rows = np.random.default_rng(seed).standard_normal((count, dimension))
     return cast("F32", (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
+
+
+def code_of(vector: F32) -> bytes:
+    """Return a vector as an index holds it, in memory and in files."""
+    return encode(vector[None], step_of(int(levels(vector[None])[0]))).codes.tobytes()
 
 
 def add(store: Store, service: Service, subject: str, vector: F32, model: str = MODEL) -> Example:

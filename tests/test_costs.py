@@ -18,6 +18,7 @@ from sqlalchemy import Engine, event
 
 import tiny_models
 from databases import with_tables
+from indexes import Stored
 from knownface.app import App, build
 from knownface.imaging import Decoder
 from knownface.index.exact import ExactIndex
@@ -139,6 +140,26 @@ def test_recognizing_asks_the_database_for_no_embedding(
     assert len(queries) <= 3, queries
 
 
+def outgrow(app: App, service: Service) -> None:
+    """Let an index do as one does that is too large to hold vectors."""
+    index = app.collections.get(service.id)._follower.index
+    assert isinstance(index, ExactIndex)
+    index._originals = None
+
+
+@pytest.mark.parametrize("faces", [1, 8])
+def test_recognizing_among_many_reads_the_few_embeddings_that_matter_in_one_statement(
+    app: App, service: Service, faces: int
+) -> None:
+    outgrow(app, service)
+    with statements() as sent:
+        app.recognition.recognize(service, crowd(faces), Options())
+    queries = [text for text in sent if not text.startswith(("BEGIN", "PRAGMA", "COMMIT"))]
+    assert len([text for text in queries if "embedding.vector" in text]) == 1
+    assert len([text for text in sent if text.startswith("BEGIN")]) <= 2
+    assert len(queries) <= 4, queries
+
+
 def test_a_request_on_an_unchanged_database_runs_no_statement(app: App) -> None:
     made, key = app.accounts.create_service("default", "faces", ServiceType.RECOGNITION)
     app.recognition.add_example(made, "Ada", tiny_models.portrait(1), Options())
@@ -188,21 +209,21 @@ def allocated(work: Callable[[], object]) -> int:
 
 
 @pytest.fixture(scope="module")
-def index() -> ExactIndex:
+def index() -> Stored[ExactIndex]:
     vectors = np.random.default_rng(3).standard_normal((FACES, DIMENSION), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    made = ExactIndex(DIMENSION)
+    made = Stored(ExactIndex(DIMENSION))
     made.add(np.arange(FACES), np.arange(FACES) // 2, vectors)
     return made
 
 
-def test_a_search_copies_no_collection(index: ExactIndex) -> None:
+def test_a_search_copies_no_collection(index: Stored[ExactIndex]) -> None:
     queries = np.eye(DIMENSION, dtype=np.float32)[:10]
     assert allocated(lambda: index.search(queries[:1], 5)) < MATRIX_BYTES / 4
     assert allocated(lambda: index.search(queries, 5)) < MATRIX_BYTES
 
 
-def test_adding_and_removing_a_face_copies_no_collection(index: ExactIndex) -> None:
+def test_adding_and_removing_a_face_copies_no_collection(index: Stored[ExactIndex]) -> None:
     face = np.random.default_rng(4).standard_normal((1, DIMENSION), np.float32)
     face /= np.linalg.norm(face)
     keys = iter(range(FACES, FACES + 100))

@@ -13,10 +13,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from knownface.index.codes import Probe
-from knownface.index.exact import ExactIndex, Plan
+from indexes import Stored
+from knownface.index.codes import Probe, encode, levels, step_of
+from knownface.index.exact import ExactIndex
 from knownface.index.graph import Graph
 from knownface.index.hnsw import HnswIndex
+from knownface.index.plan import Plan
 from knownface.index.segments import read_rows, write_rows
 from knownface.types import F32, I32
 
@@ -29,17 +31,17 @@ def people(count: int, dimension: int = 64, seed: int = 0) -> F32:
     return cast("F32", (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
 
 
-def filled(vectors: F32, least: int = 500) -> HnswIndex:
-    index = HnswIndex(vectors.shape[1], chunk_rows=1024, least=least)
+def filled(vectors: F32, least: int = 500) -> Stored[HnswIndex]:
+    index = Stored(HnswIndex(vectors.shape[1], chunk_rows=1024, least=least, small=0))
     keys = np.arange(len(vectors))
     for part in np.array_split(keys, 7):
         index.add(part, part // 4, vectors[part])
-    index.wait()
+    index.index.wait()
     return index
 
 
-def graph_of(index: HnswIndex) -> Graph:
-    linked = index._linked
+def graph_of(index: Stored[HnswIndex]) -> Graph:
+    linked = index.index._linked
     assert linked is not None
     return linked.graph
 
@@ -49,7 +51,7 @@ def test_it_finds_what_the_scan_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     known = vectors[::16] + 0.6 / 8 * np.random.default_rng(1).standard_normal((250, 64))
     known /= np.linalg.norm(known, axis=1, keepdims=True)
     queries = np.concatenate([known.astype(np.float32), people(52, seed=1)])
-    index, exact = filled(vectors), ExactIndex(64)
+    index, exact = filled(vectors), Stored(ExactIndex(64))
     exact.add(np.arange(4000), np.arange(4000) // 4, vectors)
     wanted = {k: exact.search(queries, k) for k in (1, 3, 10)}
     scanned: list[int] = []
@@ -72,7 +74,7 @@ def test_it_finds_what_the_scan_finds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_scan_answers_where_nobody_stands_out() -> None:
     """A graph that shows a few strangers cannot tell that somebody more alike is not among them."""
     vectors, strangers = people(4000), people(300, seed=1)
-    index, exact = filled(vectors), ExactIndex(64)
+    index, exact = filled(vectors), Stored(ExactIndex(64))
     exact.add(np.arange(4000), np.arange(4000) // 4, vectors)
     assert index.search(strangers, 1) == exact.search(strangers, 1)
 
@@ -88,26 +90,28 @@ def test_a_face_is_found_before_it_is_in_the_graph_and_not_after_it_was_removed(
     found = index.search(vectors[[1500, 1501, 3]], 1)
     assert [hits[0].key for hits in found[:2]] == [1500, 1501]
     assert found[2][0].key != 3
-    index.wait()
+    index.index.wait()
     assert index.search(vectors[[1500, 1501, 3]], 1) == found
 
 
 def test_a_removed_vector_is_overwritten_in_the_graph() -> None:
     vectors = people(1000)
     index = filled(vectors)
-    kept = [stored(vectors[4]), stored(vectors[998])]
-    gone = [stored(vectors[5]), stored(vectors[997]), stored(vectors[6])]
+    kept = [placed(vectors[4]), placed(vectors[998])]
+    gone = [placed(vectors[5]), placed(vectors[997]), placed(vectors[6])]
     assert all(part in graph_of(index).saved() for part in kept + gone)
     index.remove(np.array([5, 997]))
     index.add(np.array([6]), np.array([1]), people(4, seed=3)[:1])
-    index.wait()
+    index.index.wait()
     saved = graph_of(index).saved()
     assert all(part in saved for part in kept)
     assert not any(part in saved for part in gone)
 
 
-def stored(vector: F32) -> bytes:
-    """Return a vector as the graph keeps it: rounded to the upper half of each number."""
+def placed(vector: F32) -> bytes:
+    """Return a vector as the graph keeps it: what its codes tell, the upper half of each number."""
+    step = step_of(int(levels(vector[None])[0]))
+    vector = encode(vector[None], step).codes[0] * np.float32(step)
     bits = vector.view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return bytes((rounded >> np.uint32(16)).astype(np.uint16).tobytes())
@@ -117,11 +121,11 @@ def test_a_new_face_takes_the_place_of_a_removed_one() -> None:
     vectors = people(1000)
     index = filled(vectors[:900])
     index.remove(np.arange(0, 90))
-    index.wait()
+    index.index.wait()
     places, strangers = len(graph_of(index)), graph_of(index).strangers
     assert strangers >= 90
     index.add(np.arange(900, 950), np.arange(50), vectors[900:950])
-    index.wait()
+    index.index.wait()
     assert len(graph_of(index)) == places
     assert graph_of(index).strangers == strangers - 50
 
@@ -131,16 +135,16 @@ def test_a_graph_of_strangers_is_made_anew_and_one_of_few_faces_is_given_up() ->
     index = filled(vectors)
     first = graph_of(index)
     index.remove(np.arange(0, 1800))
-    index.wait()
+    index.index.wait()
     index.remove(np.arange(1800, 1801))
-    index.wait()
+    index.index.wait()
     assert graph_of(index) is not first
     assert graph_of(index).strangers < 10
     found = index.search(vectors[[0, 2500]], 1)
     assert found[0][0].key > 1800
     assert found[1][0].key == 2500
     index.remove(np.arange(1801, 2900))
-    assert index._linked is None
+    assert index.index._linked is None
     assert index.search(vectors[2950:2951], 1)[0][0].key == 2950
 
 
@@ -156,7 +160,7 @@ def test_nothing_is_left_of_a_graph_after_clear() -> None:
     index.clear()
     assert index.search(vectors[:1], 1) == [[]]
     index.add(np.arange(600), np.arange(600), vectors[:600])
-    index.wait()
+    index.index.wait()
     assert index.search(vectors[10:11], 1)[0][0].key == 10
 
 
@@ -208,13 +212,13 @@ def test_searches_stay_right_while_faces_come_and_go() -> None:
 def test_a_restored_index_makes_its_graph_anew(tmp_path: Path) -> None:
     vectors, queries = people(2000), people(50, seed=1)
     index = filled(vectors)
-    paths = [tmp_path / str(view.serial) for view in index.views()]
-    for path, view in zip(paths, index.views(), strict=True):
+    paths = [tmp_path / str(view.serial) for view in index.index.views()]
+    for path, view in zip(paths, index.index.views(), strict=True):
         write_rows(path, view)
-    again = HnswIndex(64, chunk_rows=1024, least=500)
-    empty = again.nbytes
-    again.restore([read_rows(path, mapped=True) for path in paths])
-    again.wait()
+    again = Stored(HnswIndex(64, chunk_rows=1024, least=500))
+    again.given, empty = index.given, again.index.nbytes
+    again.index.restore([read_rows(path) for path in paths])
+    again.index.wait()
     assert len(graph_of(again)) == 2000
-    assert again.nbytes > empty + 2000 * 1024
+    assert again.index.nbytes > empty + 2000 * 1024
     assert again.search(queries, 1) == index.search(queries, 1)

@@ -1,11 +1,8 @@
-"""What the exact search is made of: codes with proven bounds, slots, rooms in files, helpers."""
+"""What the exact search is made of: codes with proven bounds, slots, helpers."""
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -13,10 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knownface.index.chunks import in_file
 from knownface.index.codes import LEVELS, Probe, encode, levels, step_of
 from knownface.index.crew import Crew
-from knownface.index.exact import ExactIndex
 from knownface.index.slots import Slots
 from knownface.types import F32
 
@@ -59,6 +54,9 @@ def test_no_cosine_lies_outside_the_bounds_of_its_product(
             )
             assert (np.abs(alone * scale - truth[number, members]) < error).all()
             assert error < 0.1
+            near, nearer = probe.close(number, coded.codes, steps[[0] * len(alone)], errors)
+            assert (np.abs(near - truth[number, members]) < nearer).all()
+            assert nearer < error
 
 
 def _axes(dimension: int) -> np.ndarray[tuple[int, int], np.dtype[np.int8]]:
@@ -114,35 +112,6 @@ def test_slots_hold_many_keys_in_little_memory_and_give_it_back() -> None:
         slots.pop(part)
     assert len(slots) == 0
     assert slots.nbytes < 2000
-
-
-def test_vectors_of_a_large_index_lie_in_a_file_without_a_name(tmp_path: Path) -> None:
-    index = ExactIndex(32, folder=tmp_path, chunk_rows=5000)
-    vectors = units(12_000, 32)
-    index.add(np.arange(12_000), np.arange(12_000), vectors)
-    assert list(tmp_path.iterdir()) == []
-    assert str(tmp_path) in Path("/proc/self/maps").read_text()
-    found = index.search(vectors[::500], 1)
-    assert [hits[0].key for hits in found] == list(range(0, 12_000, 500))
-    rooms = [view.vectors for view in index._snapshot.views]
-    index.remove(np.arange(12_000))
-    assert not any(room.any() for room in rooms)
-    del rooms
-    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
-
-
-def test_without_room_for_a_file_vectors_stay_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(fd: int, start: int, size: int) -> None:  # noqa: ARG001 - as the system calls them
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with caplog.at_level(logging.WARNING):
-        room = in_file(tmp_path)(64, 8)
-    assert room.shape == (64, 8)
-    assert not room.any()
-    assert "No space left on device" in caplog.text
 
 
 def test_a_long_search_is_shared_by_those_who_are_free() -> None:

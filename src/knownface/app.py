@@ -20,7 +20,7 @@ from typing import Final, Self
 from knownface import memory
 from knownface.accounts import Accounts
 from knownface.administration import Administration
-from knownface.collection import Collections
+from knownface.collections_by_service import Collections
 from knownface.copying import Copier
 from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
 from knownface.identity import Desk
@@ -95,7 +95,6 @@ class App:
             store,
             pipeline.embedder,
             backend=settings.index,
-            folder=settings.data,
             kept=kept_indexes(store, settings.data),
             memory=settings.index_memory,
         )

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import numpy as np
 
-from knownface.collection import Collections, mixed
+from knownface.collections_by_service import Collections
 from knownface.errors import (
     ExampleNotFound,
     InvalidRequest,
@@ -21,6 +21,7 @@ from knownface.errors import (
     NoFaceFound,
     TooManyFaces,
 )
+from knownface.following import mixed
 from knownface.imaging import Decoder, media_type
 from knownface.store import Renaming, Store, Transaction
 from knownface.types import (

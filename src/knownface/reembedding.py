@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from uuid import uuid4
 
-from knownface.collection import Collections
+from knownface.collections_by_service import Collections
 from knownface.errors import (
     ConfigurationError,
     InvalidRequest,

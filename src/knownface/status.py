@@ -15,7 +15,7 @@ from knownface import __version__
 from knownface.errors import KnownfaceError
 
 if TYPE_CHECKING:
-    from knownface.collection import Collections
+    from knownface.collections_by_service import Collections
     from knownface.store import Store
     from knownface.vision.pipeline import Pipeline
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import Run, printed
+from faces import code_of
 from knownface.accounts import Accounts
 from knownface.index.exact import ExactIndex
 from knownface.index.kept import KeptIndex, Origin
@@ -116,7 +117,7 @@ def test_an_example_that_is_erased_leaves_the_kept_index(
 
     def in_files(vector: F32) -> bool:
         files = [one for one in (tmp_path / "knownface.db-indexes").rglob("*") if one.is_file()]
-        return any(vector.tobytes() in one.read_bytes() for one in files)
+        return any(code_of(vector) in one.read_bytes() for one in files)
 
     assert in_files(face(3).vector)
     run("service", "examples", "delete", *DOOR, *ids(run, "Bob"), "--yes")

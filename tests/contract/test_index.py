@@ -22,32 +22,36 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from indexes import Stored
 from knownface.errors import ConfigurationError
-from knownface.index import BACKENDS, Backend, Hit, Index, open_index
+from knownface.index import BACKENDS, Hit, Index, open_index
 from knownface.index.exact import ExactIndex
 from knownface.index.hnsw import HnswIndex
 from knownface.index.segments import read_rows, write_rows
 from knownface.types import F32, I64
 
 Faces = Mapping[int, tuple[int, F32]]
-Open = Backend | Callable[[int], Index]
+Open = Callable[[int], Stored[Index]]
 
-# Chunks of three rows make a handful of faces span, fill and empty many of them.
-OPENERS: dict[str, Open] = {
+MAKERS: dict[str, Callable[[int], Index]] = {
     **BACKENDS,
-    "exact, tiny chunks": lambda dimension: ExactIndex(dimension, chunk_rows=3),
-    "hnsw, tiny graphs": lambda dimension: HnswIndex(dimension, chunk_rows=3, least=1),
+    "exact, codes alone": lambda dimension: ExactIndex(dimension, small=0),
+}
+# Chunks of three rows make a handful of faces span, fill and empty many of them.
+TINY: dict[str, Callable[[int], Index]] = {
+    "exact, tiny chunks": lambda dimension: ExactIndex(dimension, chunk_rows=3, small=8),
+    "hnsw, tiny graphs": lambda dimension: HnswIndex(dimension, chunk_rows=3, least=1, small=0),
 }
 
 
-@pytest.fixture(params=sorted(OPENERS))
+@pytest.fixture(params=sorted(MAKERS | TINY))
 def opener(request: pytest.FixtureRequest) -> Open:
-    return OPENERS[str(request.param)]
+    return lambda dimension: Stored((MAKERS | TINY)[str(request.param)](dimension))
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(MAKERS))
 def backend(request: pytest.FixtureRequest) -> Open:
-    return BACKENDS[str(request.param)]
+    return lambda dimension: Stored(MAKERS[str(request.param)](dimension))
 
 
 def units(count: int, dimension: int, seed: int = 0) -> F32:
@@ -95,23 +99,24 @@ class IndexMachine(RuleBasedStateMachine):
         self.index = self.open(POOL.shape[1])
         self.faces: dict[int, tuple[int, F32]] = {}
 
-    def open(self, dimension: int) -> Index:
+    def open(self, dimension: int) -> Stored[Index]:
         raise NotImplementedError
 
     @initialize(rows=st.lists(st.tuples(KEYS, SUBJECTS, VECTORS), max_size=12))
     def begin_with(self, rows: list[tuple[int, int, int]]) -> None:
         self.add(rows)
 
-    @rule(mapped=st.booleans())
-    def restart(self, mapped: bool) -> None:
+    @rule()
+    def restart(self) -> None:
         """What is written chunk by chunk and read again is the index that it was."""
-        views = [view for view in self.index.views() if view.used]
+        views, given = [view for view in self.index.index.views() if view.used], self.index.given
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / str(number) for number in range(len(views))]
             for path, view in zip(paths, views, strict=True):
                 write_rows(path, view)
             self.index = self.open(POOL.shape[1])
-            self.index.restore([read_rows(path, mapped=mapped) for path in paths])
+            self.index.given = given
+            self.index.index.restore([read_rows(path) for path in paths])
 
     @rule(rows=st.lists(st.tuples(KEYS, SUBJECTS, VECTORS), max_size=7))
     def add(self, rows: list[tuple[int, int, int]]) -> None:
@@ -143,7 +148,7 @@ class IndexMachine(RuleBasedStateMachine):
 @pytest.mark.no_cover
 def test_any_history_gives_the_answers_of_a_dict(opener: Open) -> None:
     class Machine(IndexMachine):
-        def open(self, dimension: int) -> Index:
+        def open(self, dimension: int) -> Stored[Index]:
             return opener(dimension)
 
     limits = settings(max_examples=30, stateful_step_count=25, deadline=None)

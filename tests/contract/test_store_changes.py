@@ -172,10 +172,16 @@ def test_vectors_of_chosen_keys_skip_what_is_not_there(store: Store, service: Se
     with store.snapshot() as tx:
         found = tx.vectors_of(service.id, [*asked, foreign.key, 10**12, asked[0]])
         nothing = tx.vectors_of(service.id, [])
+        read, matrix = tx.embeddings_of("tiny", [*asked, 10**12])
+        others, none = tx.embeddings_of("other", asked[:3])
         identified = tx.identify(service.id, [*asked, foreign.key, 10**12])
     assert found.keys.tolist() == sorted(asked)
     assert found.matrix.shape == (700, DIMENSION)
     assert len(nothing) == 0
+    assert read.tolist() == sorted(asked)
+    assert np.array_equal(matrix, found.matrix)
+    assert others.tolist() == []
+    assert none.shape == (0, 0)
     assert identified == {example.key: example for example in added}
 
 

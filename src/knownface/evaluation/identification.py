@@ -130,7 +130,9 @@ def _search(
 
     def look(probe: Labelled) -> Answer:
         face, own = faces[probe.path], subjects.get(probe.subject)
-        hits = index.search(face.vector[None], max(RANKS))[0] if face.vector is not None else []
+        hits: Sequence[Hit] = ()
+        if face.vector is not None:
+            hits = index.search(face.vector[None], max(RANKS), vectors.__getitem__)[0]
         rank = next((i for i, hit in enumerate(hits, 1) if hit.subject == own), None)
         return Answer(probe, face, own is not None, tuple(hits), rank)
 

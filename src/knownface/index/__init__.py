@@ -6,19 +6,28 @@ A backend is one file and one line in `BACKENDS`; the contract tests run against
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 from knownface.errors import ConfigurationError
 from knownface.index.chunks import View
-from knownface.index.exact import ExactIndex
+from knownface.index.exact import SMALL, ExactIndex
 from knownface.index.hnsw import HnswIndex
-from knownface.index.ranking import Hit, cosines
+from knownface.index.ranking import Hit, Source, cosines
 from knownface.index.segments import Rows
 from knownface.types import F32, I64
 
-__all__ = ["BACKENDS", "Backend", "Hit", "Index", "View", "cosines", "open_index"]
+__all__ = [
+    "BACKENDS",
+    "SMALL",
+    "Backend",
+    "Hit",
+    "Index",
+    "Source",
+    "View",
+    "cosines",
+    "open_index",
+]
 
 
 class Index(Protocol):
@@ -27,7 +36,8 @@ class Index(Protocol):
     One writer at a time (the caller's lock). Any number of readers need no lock, and each search
     sees the index as it was between two calls of the writer. Rows and queries are unit vectors,
     float32 [D]; keys and subjects are any int64. Whatever a backend computes with, it reports
-    `cosines`, so all backends give one pair of faces the same cosine, bit for bit.
+    `cosines`, so all backends give one pair of faces the same cosine, bit for bit. For these it
+    asks a Source, given with each search, for the vectors of a few keys.
     """
 
     def __len__(self) -> int:
@@ -37,7 +47,7 @@ class Index(Protocol):
         """Take in faces, [N], [N] and [N, D]; the last vector given for a key replaces others."""
 
     def remove(self, keys: I64) -> None:
-        """Forget these keys, [N], and overwrite or free their vectors; ignores unknown keys."""
+        """Forget these keys, [N], and overwrite or free what is of them; ignores unknown keys."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -58,29 +68,31 @@ class Index(Protocol):
     def nbytes(self) -> int:
         """How much memory it takes, besides what lies in files."""
 
-    def search(self, queries: F32, k: int) -> list[list[Hit]]:
+    @property
+    def unshared(self) -> int:
+        """How many rows take memory of this process which a restored index would share."""
+
+    def search(self, queries: F32, k: int, vectors: Source) -> list[list[Hit]]:
         """Return for each query of [Q, D] the k nearest subjects, each once, by its best example.
 
-        Cosine descending, ties by key ascending; fewer than k where there are fewer subjects.
+        Cosine descending, ties by key ascending; fewer than k where there are fewer subjects. Where
+        `vectors` finds that one is not there any more, the answer may be short, and is to be asked
+        for again once its key has been removed.
         """
 
 
 class Backend(Protocol):
-    """What makes an empty index for embeddings of a dimension.
+    """What makes an empty index for embeddings of a dimension."""
 
-    It may keep what it seldom looks at in files in `folder`, which nobody else sees and which end
-    with the index; without a folder it keeps everything in memory.
-    """
-
-    def __call__(self, dimension: int, *, folder: Path | None = None) -> Index: ...
+    def __call__(self, dimension: int) -> Index: ...
 
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType({"exact": ExactIndex, "hnsw": HnswIndex})
 
 
-def open_index(backend: str, dimension: int, *, folder: Path | None = None) -> Index:
-    """Return an empty index, see Backend, or raise ConfigurationError."""
+def open_index(backend: str, dimension: int) -> Index:
+    """Return an empty index, or raise ConfigurationError."""
     if backend not in BACKENDS:
         known = ", ".join(sorted(BACKENDS))
         raise ConfigurationError(f'There is no index "{backend}"; choose one of: {known}.')
-    return BACKENDS[backend](dimension, folder=folder)
+    return BACKENDS[backend](dimension)

@@ -52,6 +52,10 @@ class Coded:
     errors: F32
     lengths: F32
 
+    def part(self, rows: slice) -> Coded:
+        """Return some of the rows."""
+        return Coded(self.codes[rows], self.finite[rows], self.errors[rows], self.lengths[rows])
+
 
 def encode(vectors: F32, step: float | F32) -> Coded:
     """Encode rows [N, D] with a step, or with one for each row, [N, 1]."""
@@ -74,6 +78,7 @@ class Probe:
 
     def __init__(self, queries: F32) -> None:
         count, dimension = queries.shape
+        self._queries = queries
         largest = np.abs(queries).max(axis=1, keepdims=True, initial=1e-30)
         self._steps: F32 = largest / np.float32(_TOP)
         coded = encode(queries, self._steps)
@@ -95,6 +100,14 @@ class Probe:
         error = self._lengths[query] * errors + self._errors[query] * lengths + self._margin
         return self._steps[query] * steps, error
 
+    def close(self, query: int, codes: I8, steps: F64, errors: F64) -> tuple[F64, F64]:
+        """Return the cosines with rows, [N, D], of a query as it is, and by how much they are off.
+
+        That is half of what the products are off, for more work: nothing to do with all rows.
+        """
+        found = (codes.astype(np.float32) @ self._queries[query]) * steps
+        return found, self._lengths[query] * errors + self._margin
+
     def products(self, codes: I8, room: numkong.Tensor) -> I32:
         """Return the products, [N, width], with codes [N, D]; `room` has room for them.
 
@@ -108,12 +121,13 @@ class Probe:
     def products_with(self, query: int, codes: I8) -> I32:
         """Return the products, [N], of one query with codes [N, D]."""
         products = np.empty(len(codes), np.int32)
-        numkong.dot(
-            codes,
-            self._codes[query],
-            out=products,
-            out_dtype="int32",  # type: ignore[arg-type]  # its stubs forget the integers
-        )
+        if len(codes):
+            numkong.dot(
+                codes,
+                self._codes[query],
+                out=products,
+                out_dtype="int32",  # type: ignore[arg-type]  # its stubs forget the integers
+            )
         return products
 
     def room(self, rows: int) -> numkong.Tensor:

@@ -6,8 +6,8 @@ places rows in the graph and takes removed ones out of it.
 
 A search takes a snapshot, then the runs of rows that are not placed yet, then asks the graph: a
 row leaves the runs when the graph holds it, and leaves the graph when no snapshot shows it. So
-every row of the snapshot is either among the runs or in the graph. All candidates are compared by
-their float32 vectors, as the snapshot shows them.
+every row of the snapshot is either among the runs or in the graph. The graph is made of what the
+codes tell, and candidates are chosen among by the bounds of their codes, as in the scan.
 
 A graph that missed the right face has found strangers instead, who are all about as unlike the
 query. So its answer is taken only where the first place stands out from the candidates that were
@@ -24,18 +24,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from knownface.index.chunks import Chunk, View
+from knownface.index.codes import Probe
 from knownface.index.crew import cores, yielding
-from knownface.index.exact import ExactIndex, Snapshot
+from knownface.index.exact import SMALL, ExactIndex, Gone
 from knownface.index.graph import Graph
-from knownface.index.ranking import Hit, Ranking
+from knownface.index.plan import Snapshot
+from knownface.index.ranking import Candidates, Chosen
 from knownface.index.segments import Rows
-from knownface.types import F32, I64
+from knownface.types import F32, F64, I64
 
 _CHUNK_ROWS: Final = 32_768
 _LEAST: Final = 100_000  # rows from which on a graph is worth its memory
@@ -105,13 +106,12 @@ class _Linked:
             many = self.behind > 2 * _BEHIND
             end = min(stop, start + (_MANY if many else _FEW))
             held = chunk.held(start, end)
-            vectors = chunk.take(held)[2]
-            finite = np.isfinite(vectors).all(axis=1)
-            labels = chunk.serial * chunk_rows + held[finite]
+            rows = held[chunk.finite(held)]
+            labels, vectors = chunk.serial * chunk_rows + rows, chunk.decoded(rows)
             if many:
-                yielding(partial(self.graph.add, labels, vectors[finite], self._threads))
+                yielding(partial(self.graph.add, labels, vectors, self._threads))
             else:
-                self.graph.add(labels, vectors[finite])
+                self.graph.add(labels, vectors)
             with self._lock:
                 self._runs.popleft()
                 if end < stop:
@@ -126,9 +126,9 @@ class HnswIndex(ExactIndex):
         self,
         dimension: int,
         *,
-        folder: Path | None = None,
         chunk_rows: int = _CHUNK_ROWS,
         threads: int | None = None,
+        small: int = SMALL,
         least: int = _LEAST,
     ) -> None:
         """Make a graph when there are `least` rows: see ExactIndex for the rest."""
@@ -136,7 +136,7 @@ class HnswIndex(ExactIndex):
         self._linked: _Linked | None = None
         self._threads = cores() if threads is None else threads
         self._worker = ThreadPoolExecutor(1, "knownface-graph")
-        super().__init__(dimension, folder=folder, chunk_rows=chunk_rows, threads=threads)
+        super().__init__(dimension, chunk_rows=chunk_rows, threads=threads, small=small)
 
     def add(self, keys: I64, subjects: I64, vectors: F32) -> None:
         super().add(keys, subjects, vectors)
@@ -159,51 +159,56 @@ class HnswIndex(ExactIndex):
         linked = self._linked
         return super().nbytes + (0 if linked is None else _PLACED * len(linked.graph))
 
+    @property
+    def unshared(self) -> int:
+        """None once there is a graph: beside that codes are little, and it would be made anew."""
+        return super().unshared if self._linked is None else 0
+
     def wait(self) -> None:
         """Return when all that was added is in the graph and all that was removed is not."""
         while (linked := self._linked) is not None and linked.busy:
             self._worker.submit(linked.work, self._chunk_rows).result()
 
-    def _search_block(self, snapshot: Snapshot, queries: F32, k: int) -> list[list[Hit]]:
+    def _choose(self, snapshot: Snapshot, queries: F32, k: int) -> list[Chosen]:
         linked = self._linked  # after the snapshot, and before the graph is asked: see above
         if linked is None or linked.behind > _BEHIND or k > _PLACES:
-            return super()._search_block(snapshot, queries, k)
+            return super()._choose(snapshot, queries, k)
         views = {view.serial: view for view in snapshot.views}
         fresh = [self._labels(chunk, np.arange(*run)).tolist() for chunk, *run in linked.runs()]
         waiting = list(chain.from_iterable(fresh))
-        found: list[list[Hit]] = []
+        chosen: list[Chosen] = []
         for query in queries:
-            hits = self._followed(linked.graph, views, waiting, query, k)
-            found.append(hits or super()._search_block(snapshot, query[None], k)[0])
-        return found
+            rows = self._followed(linked.graph, views, waiting, query, k)
+            chosen.append(rows or super()._choose(snapshot, query[None], k)[0])
+        return chosen
 
     def _followed(
         self, graph: Graph, views: dict[int, View], waiting: list[int], query: F32, k: int
-    ) -> list[Hit]:
-        """Return the places by what the graph knows, or nothing when they are not sure."""
+    ) -> Chosen | None:
+        """Return who may have the places by what the graph knows, or None when that is not sure."""
         least = _STANDS_OUT * self._dimension**-0.5
         count = _FIRST if k == 1 else max(_FURTHER, 2 * k)
+        probe = Probe(query[None])
         while count <= min(_CANDIDATES, len(graph)):
             labels, bounds = graph.nearest(query, count)
             places = (divmod(label, self._chunk_rows) for label in chain(labels.tolist(), waiting))
             seen = [(views[serial], row) for serial, row in places if serial in views]
             rows = [(view, row) for view, row in seen if view.alive[row]]
             if rows:
-                ranking = Ranking(query, k)
+                keys = np.array([view.keys[row] for view, row in rows])
                 subjects = np.array([view.subjects[row] for view, row in rows])
-                ranking.place(
-                    np.array([view.vectors[row] for view, row in rows]),
-                    np.array([view.keys[row] for view, row in rows]),
-                    subjects,
-                )
-                hits = ranking.hits()
-                if hits[0].cosine >= bounds[:_FIRST][-1] + least:
-                    if len(hits) == k and hits[-1].cosine > bounds[-1]:
-                        return hits
-                elif (subjects != hits[0].subject).any():
-                    return []
+                middle, errors = _estimates(probe, rows)
+                first = middle.argmax()
+                if middle[first] >= bounds[:_FIRST][-1] + least:
+                    candidates = Candidates(k)
+                    candidates.offer(middle - errors, middle + errors, keys, subjects)
+                    # The graph knows no other vectors than the codes tell.
+                    if candidates.floor > bounds[-1] + max(view.error for view in views.values()):
+                        return candidates.chosen()
+                elif (subjects != subjects[first]).any():
+                    return None
             count *= 4
-        return []
+        return None
 
     def _labels(self, chunk: Chunk, rows: I64) -> I64:
         """Return what rows of a chunk are called in the graph."""
@@ -213,11 +218,11 @@ class HnswIndex(ExactIndex):
         if self._linked is not None:
             self._linked.follow(chunk, start, stop)
 
-    def _erase(self, erased: list[tuple[Chunk, I64]]) -> None:
-        super()._erase(erased)
+    def _erase(self, gone: list[Gone], vectors: Sequence[F32]) -> None:
+        super()._erase(gone, vectors)
         linked = self._linked
         if linked is not None:
-            for chunk, rows in erased:
+            for chunk, rows, _ in gone:
                 linked.doom(self._labels(chunk, rows))
             self._wake()
 
@@ -239,6 +244,13 @@ class HnswIndex(ExactIndex):
         if linked is not None and linked.claim():
             with suppress(RuntimeError):  # the program is about to end
                 self._worker.submit(_work, weakref.ref(self), linked, self._chunk_rows)
+
+
+def _estimates(probe: Probe, rows: Sequence[tuple[View, int]]) -> tuple[F64, F64]:
+    """Return the cosines of a query with rows by their codes, and by how much they may be off."""
+    codes = np.array([view.codes[row] for view, row in rows])
+    steps, errors = np.array([(view.step, view.error) for view, _ in rows]).T
+    return probe.close(0, codes, steps, errors)
 
 
 def _work(index: weakref.ref[HnswIndex], linked: _Linked, chunk_rows: int) -> None:

@@ -1,4 +1,5 @@
-"""An index in a folder, from which the next process takes it up: see docs/adr/0017.
+"""An index in a folder, from which the next process takes it up: see docs/adr/0017
+and docs/adr/0027.
 
 Each chunk is a file that never changes. `state` lists them and says what they are of. A save
 writes into the folder `new` and moves each file out of it when it is whole. An erasure removes
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,7 +40,7 @@ except ImportError:  # pragma: no cover - Windows, where every process reads the
 
 log = logging.getLogger(__name__)
 
-_FORMAT: Final = "knownface index 1"
+_FORMAT: Final = "knownface index 2"
 _HEAD: Final = 2**16
 _NEW: Final = "new"
 _STATE: Final = "state"
@@ -67,12 +67,11 @@ class Kept:
 
 
 class KeptIndex:
-    """The folder of one index. One process at a time owns it, writes to it and maps its files."""
+    """The folder of one index. Every process maps its files; one at a time owns it and saves."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: weakref.finalize[..., KeptIndex] | None = None  # lets go of it
-        self._files: dict[int, tuple[str, int, int]] = {}  # by serial: name, used, living rows
 
     def own(self) -> bool:
         """Return whether the folder is this object's alone, taking it if it is free."""
@@ -88,7 +87,7 @@ class KeptIndex:
         return self._lock is not None
 
     def close(self) -> None:
-        """Leave the folder to others; to be called when nobody uses what was read from it."""
+        """Let others save."""
         if self._lock is not None:
             self._lock()
             self._lock = None
@@ -104,36 +103,25 @@ class KeptIndex:
             return None
 
     def read(self) -> Kept | None:
-        """Return what the folder holds, None where that cannot be used.
-
-        Vectors are mapped if the folder can be owned, and copied otherwise.
-        """
+        """Return what the folder holds, None where that cannot be used."""
         try:
-            owned = self.own()
             origin, listed = self._state()
             parts: list[Rows] = []
-            names: list[str] = []
             lost = [np.empty(0, np.int64)]
             for name, keys in listed:
                 try:
-                    part = read_rows(self._folder / name, mapped=owned)
+                    part = read_rows(self._folder / name)
                 except FileNotFoundError:
                     lost.append(keys)
                     continue
                 if not np.array_equal(part.keys[part.alive], keys):
                     raise ValueError("these rows are not those that the index had")
                 parts.append(part)
-                names.append(name)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("a kept index in %s cannot be used: %s", self._folder, error)
             return None
-        # An index that is restored numbers its chunks from one.
-        self._files = {
-            serial: (name, part.used, int(np.count_nonzero(part.alive)))
-            for serial, (name, part) in enumerate(zip(names, parts, strict=True), start=1)
-        }
         return Kept(origin, parts, np.concatenate(lost))
 
     @contextmanager
@@ -159,14 +147,14 @@ class KeptIndex:
         Only while `saving`. OSError where there is no room.
         """
         try:
-            files = {view.serial: self._file(view) for view in views if view.used}
+            files = [self._file(view) for view in views if view.used]
             keys = [view.keys[: view.used][view.alive[: view.used]] for view in views if view.used]
             head = {
                 "model": origin.model,
                 "dimension": origin.dimension,
                 "revision": origin.revision,
                 "proof": list(origin.proof),
-                "files": [[name, living] for name, _, living in files.values()],
+                "files": files,
             }
             content: I64 = np.concatenate([np.empty(0, np.int64), *keys])
             state = self._folder / _NEW / _STATE
@@ -175,8 +163,7 @@ class KeptIndex:
             _sync(self._folder)
         except FileNotFoundError:
             return False
-        self._files = files
-        listed = {name for name, _, _ in files.values()}
+        listed = {name for name, _ in files}
         for path in self._folder.glob(f"*{_ROWS}"):
             if path.name not in listed:
                 path.unlink(missing_ok=True)
@@ -201,18 +188,17 @@ class KeptIndex:
         """Remove everything. Any process may, at any time."""
         _remove(self._folder)
 
-    def _file(self, view: View) -> tuple[str, int, int]:
-        """Return the file of a chunk, which is written if there is none of the present rows."""
+    def _file(self, view: View) -> tuple[str, int]:
+        """Return the file of a chunk, and its living rows; it is written if it is not there."""
         living = int(np.count_nonzero(view.alive[: view.used]))
-        name, used, then = self._files.get(view.serial, ("", 0, 0))
-        # Rows only come behind the others or go, so equal numbers mean the same rows.
-        if (used, then) == (view.used, living) and (self._folder / name).exists():
-            return name, used, then
-        name = secrets.token_hex(8) + _ROWS
-        path = self._folder / _NEW / name
-        write_rows(path, view)
-        path.rename(self._folder / name)
-        return name, view.used, living
+        # Rows only come behind the others or go, so equal numbers mean the same rows: also in
+        # another process that took the chunk up, for nothing is appended under its name there.
+        name = f"{view.name}-{view.used}-{living}{_ROWS}"
+        if not (self._folder / name).exists():
+            path = self._folder / _NEW / name
+            write_rows(path, view)
+            path.rename(self._folder / name)
+        return name, living
 
     def _state(self) -> tuple[Origin, list[tuple[str, I64]]]:
         content = (self._folder / _STATE).read_bytes()

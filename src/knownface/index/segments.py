@@ -1,7 +1,7 @@
 """Chunks of an index as files that are written once and never changed.
 
 A file begins with a page of text: what it is, a checksum, and what the numbers after it mean. They
-lie as in memory, so the vectors can be mapped where they are.
+lie as in memory, so that a full chunk is mapped where it is, by every process that reads the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,10 +19,11 @@ from typing import Final
 import numpy as np
 
 from knownface.index.chunks import BLOCK_ROWS, View
-from knownface.types import F32, I8, I64, Bools
+from knownface.types import I8, I64, Bools
 
-FORMAT: Final = f"knownface rows 1 {sys.byteorder}"
+FORMAT: Final = f"knownface rows 2 {sys.byteorder}"
 _HEAD: Final = 4096  # a page, so that what follows can be mapped
+_BESIDES: Final = 17  # bytes of a row besides its code
 _CHECKED: Final = 2**20  # bytes whose checksum is made at a time, while they are in the cache
 
 
@@ -31,15 +31,15 @@ _CHECKED: Final = 2**20  # bytes whose checksum is made at a time, while they ar
 class Rows:
     """What a chunk held: arrays [used, D] and [used], and what its codes are like (see View).
 
-    All arrays are the content of a file. `mapped` tells that they can be written to, which changes
-    the file, and that the vectors may stay there.
+    All arrays are the content of a file. `mapped` tells that they may stay there, where others see
+    what is written to them.
     """
 
+    name: str
     level: int
     rows: int
     error: float
     length: float
-    vectors: F32
     codes: I8
     keys: I64
     subjects: I64
@@ -56,15 +56,15 @@ def write_rows(path: Path, view: View) -> None:
     used = slice(0, view.used)
     alive = view.alive[used]
     head = {
+        "name": view.name,
         "level": view.level,
         "rows": view.rows,
         "used": view.used,
-        "dimension": view.vectors.shape[1],
+        "dimension": view.codes.shape[1],
         "error": view.error,
         "length": view.length,
     }
-    content: list[F32 | I8 | I64 | Bools] = [
-        np.where(alive[:, None], view.vectors[used], np.float32(0.0)),
+    content: list[I8 | I64 | Bools] = [
         np.where(alive[:, None], view.codes[used], np.int8(0)),
         np.where(alive, view.keys[used], 0),
         np.where(alive, view.subjects[used], 0),
@@ -73,36 +73,32 @@ def write_rows(path: Path, view: View) -> None:
     write_checked(path, FORMAT, head, [bytes_of(part) for part in content], _HEAD)
 
 
-def read_rows(path: Path, *, mapped: bool) -> Rows:
-    """Read a file of rows: ValueError when it is damaged or of another kind.
-
-    With `mapped`, a chunk without room for more can be used where it is.
-    """
-    with open(path, "rb+" if mapped else "rb") as file:
-        access = mmap.ACCESS_WRITE if mapped else mmap.ACCESS_COPY
-        mapping = mmap.mmap(file.fileno(), 0, access=access)
-    head = check(mapping, FORMAT, _HEAD)
+def read_rows(path: Path) -> Rows:
+    """Map a file of rows: ValueError when it is damaged or of another kind."""
+    with path.open("rb+") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE)
+        try:
+            head = check(mapping, FORMAT, _HEAD)
+        except ValueError:
+            if not os.fstat(file.fileno()).st_nlink:  # removed by now, and then erased from
+                raise FileNotFoundError(path) from None
+            raise
     used, dimension, rows = (int(str(head[name])) for name in ("used", "dimension", "rows"))
     content = memoryview(mapping)[_HEAD:]
-    if len(content) != used * (5 * dimension + 17):
+    if len(content) != used * (dimension + _BESIDES):
         raise ValueError(f"{path} does not have the size of what it holds")
     parts = _parts(content, used, dimension)
-    vectors = np.frombuffer(next(parts), np.float32).reshape(used, dimension)
-    stays = mapped and used == rows and rows % BLOCK_ROWS == 0
-    if stays:
-        with suppress(AttributeError, OSError):  # a hint, which not every system takes
-            mapping.madvise(mmap.MADV_RANDOM)
     return Rows(
+        name=str(head["name"]),
         level=int(str(head["level"])),
         rows=rows,
         error=float(str(head["error"])),
         length=float(str(head["length"])),
-        vectors=vectors,
         codes=np.frombuffer(next(parts), np.int8).reshape(used, dimension),
         keys=np.frombuffer(next(parts), np.int64),
         subjects=np.frombuffer(next(parts), np.int64),
         alive=np.frombuffer(next(parts), np.bool_),
-        mapped=stays,
+        mapped=used == rows and rows % BLOCK_ROWS == 0,
     )
 
 
@@ -111,11 +107,11 @@ def keys_in(path: Path) -> I64:
     with path.open("rb") as file:
         head = _head(file.read(_HEAD), FORMAT)[0]
         used, dimension = (int(str(head[name])) for name in ("used", "dimension"))
-        file.seek(_HEAD + 5 * used * dimension)
+        file.seek(_HEAD + used * dimension)
         return np.frombuffer(file.read(8 * used), np.int64)
 
 
-def bytes_of(numbers: F32 | I8 | I64 | Bools) -> memoryview:
+def bytes_of(numbers: I8 | I64 | Bools) -> memoryview:
     """Return the memory of an array without gaps."""
     return memoryview(numbers.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # it is one
 
@@ -168,7 +164,7 @@ def _checksum(content: memoryview, checksum: int) -> int:
 
 def _parts(content: memoryview, used: int, dimension: int) -> Iterator[memoryview]:
     start = 0
-    for size in (4 * dimension, dimension, 8, 8, 1):
+    for size in (dimension, 8, 8, 1):
         yield content[start : start + size * used]
         start += size * used
 

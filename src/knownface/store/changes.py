@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     String,
+    bindparam,
     delete,
     insert,
     literal,
@@ -31,6 +32,9 @@ from knownface.store.tables import change, example, service
 
 # Throwing away costs a walk over the log, so it is done once in so many writes.
 _PRUNE_EVERY = 256
+
+# Made once, for each search asks for it.
+_revision = select(service.c.revision).where(service.c.id == bindparam("service"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class ChangeLog(Queries):
     def revision(self, service_id: int) -> int:
         """How many writes the faces of a service have seen. ServiceNotFound."""
         number: int | None = self.connection.execute(
-            select(service.c.revision).where(service.c.id == service_id)
+            _revision, {"service": service_id}
         ).scalar_one_or_none()
         if number is None:
             raise gone()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import LargeBinary, Row, and_, exists, func, or_, select
+from sqlalchemy import LargeBinary, Row, and_, bindparam, exists, func, or_, select
 
 from knownface.store.changes import ChangeLog
 from knownface.store.erasure import MOST_HEAD, joined
@@ -26,6 +26,24 @@ _vectors = (
     .join(
         embedding,
         and_(embedding.c.example_key == example.c.key, embedding.c.model == service.c.model),
+    )
+)
+
+# What a search runs is made once: to make it costs more than to run it.
+_embeddings = (
+    select(embedding.c.example_key, HEAD, embedding.c.vector)
+    .where(
+        embedding.c.example_key.in_(bindparam("keys", expanding=True)),
+        embedding.c.model == bindparam("model"),
+    )
+    .order_by(embedding.c.example_key)
+)
+_named = (
+    select(example.c.key, example.c.image_id, subject.c.name)
+    .join_from(example, subject)
+    .where(
+        example.c.key.in_(bindparam("keys", expanding=True)),
+        example.c.service_id == bindparam("service"),
     )
 )
 
@@ -101,6 +119,17 @@ class IndexFeed(ChangeLog):
             ).all()
         return _stack(rows)
 
+    def embeddings_of(self, model: str, keys: Sequence[int]) -> tuple[I64, F32]:
+        """Those of these examples, of whatever service, that have embeddings of a model.
+
+        Returns keys, ascending [N], and vectors [N, D] (D = 0 where N = 0).
+        """
+        rows: list[Row[*tuple[object, ...]]] = []
+        for some in chunks(sorted(set(keys))):
+            rows += self.connection.execute(_embeddings, {"keys": some, "model": model}).all()
+        found, heads, contents = zip(*rows, strict=True) if rows else ((), (), ())
+        return np.array(found, np.int64), _matrix(heads, contents)
+
     def census(self, service_id: int) -> Census:
         """A summary of which examples the service has, that would differ for most others."""
         row = self.connection.execute(
@@ -112,14 +141,9 @@ class IndexFeed(ChangeLog):
 
     def identify(self, service_id: int, keys: Sequence[int]) -> dict[int, Example]:
         """Ids and present names of those of these examples that the service holds, by key."""
-        statement = select(example.c.key, example.c.image_id, subject.c.name).join_from(
-            example, subject
-        )
         found: dict[int, Example] = {}
         for some in chunks(sorted(set(keys))):
-            rows = self.connection.execute(
-                statement.where(example.c.service_id == service_id, example.c.key.in_(some))
-            ).all()
+            rows = self.connection.execute(_named, {"keys": some, "service": service_id}).all()
             for row in rows:
                 found[row.key] = Example(row.key, row.image_id, row.name)
         return found
@@ -127,10 +151,10 @@ class IndexFeed(ChangeLog):
 
 def _stack(rows: Sequence[Row[*tuple[object, ...]]]) -> Vectors:
     keys, subjects, heads, contents = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Vectors(np.array(keys, np.int64), np.array(subjects, np.int64), _matrix(heads, contents))
+
+
+def _matrix(heads: Sequence[bytes], contents: Sequence[bytes]) -> F32:
     vectors = joined(list(zip(heads, contents, strict=True)))
     matrix = np.frombuffer(vectors, VECTOR).astype(np.float32, copy=False)
-    return Vectors(
-        keys=np.array(keys, np.int64),
-        subjects=np.array(subjects, np.int64),
-        matrix=matrix.reshape(len(rows), -1 if rows else 0),
-    )
+    return matrix.reshape(len(contents), -1 if contents else 0)

@@ -1,0 +1,112 @@
+"""What a search scans: the chunks of one state of an index, cut into pieces and blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from knownface.index.chunks import BLOCK_ROWS, View
+from knownface.index.codes import Probe
+from knownface.types import F64, I8, I64
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows of a chunk that are scanned at a time; a block is every `blocks`-th of them.
+
+    `first` is the number of its first block in the whole scan.
+    """
+
+    view: View
+    start: int
+    blocks: int
+    first: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.blocks * BLOCK_ROWS
+
+    def rows_of(self, blocks: I64) -> I64:
+        """Return the living rows of these blocks, by their numbers in the whole scan."""
+        offsets = np.arange(self.start, self.stop, self.blocks)
+        rows: I64 = ((blocks - self.first)[:, None] + offsets).ravel()
+        return rows[self.view.alive[rows]]
+
+
+class Seen(NamedTuple):
+    """Rows that are looked into: codes [N, D], keys, subjects and pieces that they are of, [N]."""
+
+    codes: I8
+    keys: I64
+    subjects: I64
+    owners: I64
+
+    def part(self, rows: I64) -> Seen:
+        return Seen(self.codes[rows], self.keys[rows], self.subjects[rows], self.owners[rows])
+
+
+class Plan:
+    """All filled rows in pieces of at most so many, and what each piece's codes are like."""
+
+    __slots__ = ("_errors", "_lengths", "_steps", "owners", "pieces")
+
+    def __init__(self, views: tuple[View, ...], rows: int) -> None:
+        self.pieces: list[_Piece] = []
+        first = 0
+        for view in views:
+            blocks = -(-view.used // BLOCK_ROWS)
+            for start in range(0, blocks, rows // BLOCK_ROWS):
+                count = min(rows // BLOCK_ROWS, blocks - start)
+                self.pieces.append(_Piece(view, start * BLOCK_ROWS, count, first))
+                first += count
+        self.owners = np.repeat(range(len(self.pieces)), [piece.blocks for piece in self.pieces])
+        self._steps = np.array([piece.view.step for piece in self.pieces])
+        self._errors = np.array([piece.view.error for piece in self.pieces])
+        self._lengths = np.array([piece.view.length for piece in self.pieces])
+
+    def rows_of(self, blocks: I64) -> Seen:
+        """Return the living rows of some blocks, by their numbers in the whole scan."""
+        owners = self.owners[blocks]
+        seen = []
+        for owner in set(owners.tolist()):
+            view, rows = (
+                self.pieces[owner].view,
+                self.pieces[owner].rows_of(blocks[owners == owner]),
+            )
+            seen.append(
+                Seen(
+                    view.codes[rows],
+                    view.keys[rows],
+                    view.subjects[rows],
+                    np.full(len(rows), owner),
+                )
+            )
+        return seen[0] if len(seen) == 1 else Seen(*map(np.concatenate, zip(*seen, strict=True)))
+
+    def bounds(self, probe: Probe, number: int) -> tuple[F64, F64]:
+        """Return scale and error, see Probe, of a query's products with each piece's rows."""
+        return probe.bounds(number, self._steps, self._errors, self._lengths)
+
+    def like(self, owners: I64) -> tuple[F64, F64]:
+        """Return steps and errors of pieces, by their numbers."""
+        return self._steps[owners], self._errors[owners]
+
+
+class Snapshot:
+    """One state of the index; `successor` is the next one, set once it is published."""
+
+    __slots__ = ("__weakref__", "_plans", "successor", "views")
+
+    def __init__(self, views: tuple[View, ...]) -> None:
+        self.views = views
+        self.successor: Snapshot | None = None
+        self._plans: dict[int, Plan] = {}
+
+    def plan(self, rows: int) -> Plan:
+        """Return the plan of a scan by pieces of at most so many rows."""
+        plan = self._plans.get(rows)
+        if plan is None:  # two searches may make it at a time: both are right
+            plan = self._plans[rows] = Plan(self.views, rows)
+        return plan
