@@ -52,6 +52,17 @@ class Memory:
         return left
 
 
+def test_what_views_show_stays_as_long_as_they_are_held() -> None:
+    index, vectors = filled(16)
+    memory = Memory.of(index)
+    views = index.index.views()
+    index.add(np.arange(9), np.arange(9) + 100, vectors[:9])  # the others leave their chunk
+    assert all(memory.holds(list(range(16))))
+    del views
+    gc.collect()
+    assert not any(memory.holds(list(range(16))))
+
+
 def test_a_removed_vector_is_overwritten_and_its_neighbours_are_not() -> None:
     index, _ = filled(10)
     memory = Memory.of(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Callable, Iterator
 from mmap import mmap
@@ -323,6 +324,48 @@ def test_a_file_without_room_for_its_text_is_not_written(mine: KeptIndex, folder
         save(mine, index.index.views(), long)
     assert not (folder / "new").exists()
     assert mine.read() is None
+
+
+def test_a_folder_that_somebody_else_removes_meanwhile_is_no_concern(
+    mine: KeptIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(mine, make()[0].index.views())
+    new, iterdir = folder / "new", Path.iterdir
+    new.mkdir()
+
+    def overtaken(path: Path) -> Iterator[Path]:
+        if path == new:
+            new.rmdir()
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", overtaken)
+    mine.erase(np.array([10]))
+    assert not new.exists()
+
+
+def test_a_folder_that_must_not_be_removed_is_told_of(
+    mine: KeptIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(mine, make()[0].index.views())
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "no", path)
+
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    with pytest.raises(PermissionError):
+        mine.remove()
+
+
+def test_a_file_without_all_its_keys_is_erased_with_any_of_them(
+    mine: KeptIndex, folder: Path
+) -> None:
+    save(mine, make()[0].index.views())
+    path = max(folder.glob("*.rows"), key=lambda one: one.stat().st_size)
+    keys = keys_in(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(keys.tobytes()) + 8])
+    mine.erase(keys[-1:])
+    assert not path.exists()
 
 
 def test_files_that_go_while_it_is_erased_from_are_no_concern(

@@ -18,7 +18,7 @@ import numpy as np
 
 from knownface.errors import DeadlineExceeded, InvalidRequest, ModelMismatch, ServiceNotFound
 from knownface.following import KEEP_FROM, Follower
-from knownface.index import Hit, Index, Source
+from knownface.index import Hit
 from knownface.store import Recall
 from knownface.types import F32, I64, Calibration, Example, Match
 
@@ -150,16 +150,12 @@ class FaceCollection:
             )
         with self._emptied_when_gone():
             revision = self._revision()
-            for _ in range(_ROUNDS):
-                index = self._follower.fresh(revision)
-                with ExitStack() as stack:
-                    reading = _Reading(self._store, self._recall, stack)
-                    vectors = partial(self._vectors, reading)
-                    found = self._searched(index, embeddings, k, deadline, vectors)
-                    revision, examples = self._identify(found, reading)
-                matches = [self._matches(hits, examples) for hits in found]
-                if not reading.missed and all(map(_same_length, matches, found)):
-                    break
+            _refuse_too_many(len(embeddings), min(k, len(self._follower.fresh(revision))), k)
+            matches: list[list[Match]] = []
+            for start in range(0, len(embeddings), _BLOCK):
+                if deadline is not None and time.monotonic() > deadline:
+                    raise DeadlineExceeded
+                matches += self._searched(embeddings[start : start + _BLOCK], k, revision)
             return matches
 
     def refresh(self) -> None:
@@ -173,10 +169,13 @@ class FaceCollection:
                 self._follower.fresh(self._revision())
 
     def keep(self) -> bool:
-        """Keep the index in its folder, if it is large enough: see Follower.keep."""
-        self._recall.current()  # lets go of what other processes have erased
+        """Keep the index in its folder, if it is large enough: see Follower.keep.
+
+        First it lets go of what other processes have erased, though nobody searches here.
+        """
+        self.refresh()
         with self._emptied_when_gone():
-            return self._follower.keep(self.refresh)
+            return self._follower.keep()
 
     @contextmanager
     def _emptied_when_gone(self) -> Iterator[None]:
@@ -186,21 +185,22 @@ class FaceCollection:
             self.release()  # whatever it held, nobody may find it any more
             raise
 
-    @staticmethod
-    def _searched(
-        index: Index, embeddings: F32, k: int, deadline: float | None, vectors: Source
-    ) -> list[list[Hit]]:
-        if len(embeddings) * min(k, len(index)) > MOST_PREDICTIONS:
-            raise InvalidRequest(
-                f"{len(embeddings)} faces with prediction_count {k} could give more than "
-                f"{MOST_PREDICTIONS} predictions; ask for fewer of either."
-            )
-        found: list[list[Hit]] = []
-        for start in range(0, len(embeddings), _BLOCK):
-            if deadline is not None and time.monotonic() > deadline:
-                raise DeadlineExceeded
-            found += index.search(embeddings[start : start + _BLOCK], k, vectors)
-        return found
+    def _searched(self, embeddings: F32, k: int, revision: int) -> list[list[Match]]:
+        """Search for a few embeddings at once, with what the database holds at one moment.
+
+        That moment comes after the index has chosen: of what it knows, only what was deleted since
+        can be missing there. So more embeddings than these need moments of their own.
+        """
+        for _ in range(_ROUNDS):
+            index = self._follower.fresh(revision)
+            with ExitStack() as stack:
+                reading = _Reading(self._store, self._recall, stack)
+                found = index.search(embeddings, k, partial(self._vectors, reading))
+                revision, examples = self._identify(found, reading)
+            matches = [self._matches(hits, examples) for hits in found]
+            if not reading.missed and all(map(_same_length, matches, found)):
+                break
+        return matches
 
     def _revision(self) -> int:
         known = self._recall.current()
@@ -250,6 +250,14 @@ class FaceCollection:
                 match = Match(example.subject, example.image_id, hit.cosine, similarity)
                 matches.setdefault(example.subject, match)
         return list(matches.values())
+
+
+def _refuse_too_many(faces: int, most: int, k: int) -> None:
+    if faces * most > MOST_PREDICTIONS:
+        raise InvalidRequest(
+            f"{faces} faces with prediction_count {k} could give more than "
+            f"{MOST_PREDICTIONS} predictions; ask for fewer of either."
+        )
 
 
 def _same_length(one: Sequence[object], other: Sequence[object]) -> bool:

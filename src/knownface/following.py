@@ -99,11 +99,11 @@ class Follower:
                         state = self._state = self._advanced(tx, state)
         return state.index
 
-    def keep(self, refresh: Callable[[], None]) -> bool:
+    def keep(self) -> bool:
         """Write the index to its files, if it is not there; tell whether it is, as a whole.
 
         Of several processes one writes. All of them then use the files where they are, instead of
-        memory of their own. `refresh` brings the index up to date.
+        memory of their own. The index should be up to date: what it erases ends a save.
         """
         state, kept = self._state, self._kept
         if kept is None or state is None or len(state.index) < self._keep_from:
@@ -111,7 +111,6 @@ class Follower:
         origin, wanted = kept.origin(), (self._model, state.revision)
         done = origin is not None and (origin.model, origin.revision) == wanted
         if not done:
-            refresh()  # what it erases would end the save
             with kept.saving() as ready:
                 done = ready and self._saved(kept)
         self._share(kept)

@@ -16,7 +16,7 @@ from sqlalchemy import delete, update
 from faces import CALIBRATION, DIMENSION, MODEL, add, code_of, names, unit_vectors
 from knownface.collection import FaceCollection
 from knownface.errors import ServiceNotFound, Unavailable
-from knownface.index import View
+from knownface.index import Hit, Source, View
 from knownface.index.exact import ExactIndex
 from knownface.index.segments import Rows, write_rows
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_index, kept_indexes
@@ -213,6 +213,22 @@ def test_a_replica_erases_from_its_own_files_when_it_follows(
     assert faces.keep() is not emptied
 
 
+def test_a_process_that_nobody_asks_lets_go_of_what_others_deleted(
+    store: Store, service: Service, root: Path, database_url: str
+) -> None:
+    faces = start(store, service, root)
+    names(faces, FACES[0])
+    assert faces.keep()
+    elsewhere = Store.open(database_url)
+    with elsewhere.begin() as tx:
+        tx.delete_subject(service.id, "person 5")
+    elsewhere.close()
+    assert faces.keep()
+    assert len(faces) == len(FACES) - 1
+    assert not in_files(root, FACES[5])
+    faces.close()
+
+
 def test_a_model_that_was_left_leaves_its_files(store: Store, service: Service, root: Path) -> None:
     keep(store, service, root)
     with store.begin() as tx:
@@ -405,6 +421,60 @@ def many(store: Store, root: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
             [New(f"person {n}", Embedding(v, MODEL), None) for n, v in enumerate(CROWD)],
         )
     return made
+
+
+def test_a_merge_during_a_save_leaves_nobody_without_a_code(
+    store: Store, many: Service, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces = start(store, many, root)
+    names(faces, CROWD[0])
+    merged = range(1, 100)  # most of a chunk, whose other rows move to another one
+    waiting = list(merged)
+
+    def overtaken(path: Path, view: View) -> None:
+        with store.begin() as tx:
+            while waiting:
+                tx.rename_subject(many.id, f"person {waiting.pop()}", "person 0")
+        names(faces, CROWD[0])
+        write_rows(path, view)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("knownface.index.kept.write_rows", overtaken)
+        assert faces.keep()
+    faces.close()
+    again = start(store, many, root)
+    expected = ["person 0" if n in merged else f"person {n}" for n in range(len(CROWD))]
+    assert [names(again, vector, 1)[0] for vector in CROWD] == expected
+    again.close()
+
+
+def test_a_search_for_many_faces_is_answered_while_ever_better_ones_come(
+    store: Store, many: Service, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, many, root)
+    faces = start(store, many, root)  # it has no vectors in memory
+    last, other = CROWD[99], np.roll(CROWD[99], 1)
+    other = other - (other @ last) * last
+    other /= np.linalg.norm(other)
+    likeness = iter(np.linspace(0.5, 0.95, 40))
+    search = ExactIndex.search
+
+    def overtaken(index: ExactIndex, queries: F32, k: int, vectors: Source) -> list[list[Hit]]:
+        found = search(index, queries, k, vectors)
+        if len(queries) > 1:
+            cosine = next(likeness)
+            add(store, many, f"new {cosine}", cosine * last + np.sqrt(1 - cosine**2) * other)
+            names(faces, CROWD[0])
+        return found
+
+    with store.begin() as tx:
+        tx.delete_subject(many.id, "person 99")
+    monkeypatch.setattr(ExactIndex, "search", overtaken)
+    queries = np.concatenate([CROWD[:64], last[None], last[None]])
+    found = faces.search(queries.astype(np.float32), 1)
+    assert [len(matches) for matches in found] == [1] * len(queries)
+    assert found[-1][0].similarity == pytest.approx(found[-2][0].similarity)
+    faces.close()
 
 
 def rows_of_its_own(faces: FaceCollection) -> int:

@@ -120,7 +120,7 @@ class ExactIndex:
 
     def views(self) -> tuple[View, ...]:
         """Return all chunks as one search would see them; as long as they are held, they stay."""
-        return self._snapshot.views
+        return self._snapshot.held()
 
     def restore(self, parts: Sequence[Rows]) -> None:
         """Fill an empty index with chunks that an index like it had, whose keys differ.

@@ -10,6 +10,7 @@ the index up.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import weakref
@@ -223,13 +224,17 @@ class KeptIndex:
 def _remove(folder: Path) -> None:
     """Remove a folder, also while somebody puts files into it: then nobody can any more."""
     while folder.exists():
-        for path in folder.iterdir():
-            if path.is_dir():
-                _remove(path)
-            else:
-                path.unlink(missing_ok=True)
-        with suppress(OSError):  # something has come into it meanwhile, or it is gone already
-            folder.rmdir()
+        with suppress(FileNotFoundError):  # somebody else has removed it meanwhile
+            for path in folder.iterdir():
+                if path.is_dir():
+                    _remove(path)
+                else:
+                    path.unlink(missing_ok=True)
+            try:
+                folder.rmdir()
+            except OSError as error:  # something may have come into it meanwhile
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
 
 
 def _sync(folder: Path) -> None:

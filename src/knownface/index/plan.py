@@ -94,6 +94,12 @@ class Plan:
         return self._steps[owners], self._errors[owners]
 
 
+class _Held(tuple[View, ...]):
+    """Views whose rows are not overwritten yet, for that waits for the end of a snapshot."""
+
+    of: Snapshot
+
+
 class Snapshot:
     """One state of the index; `successor` is the next one, set once it is published."""
 
@@ -103,6 +109,12 @@ class Snapshot:
         self.views = views
         self.successor: Snapshot | None = None
         self._plans: dict[int, Plan] = {}
+
+    def held(self) -> tuple[View, ...]:
+        """Return the views such that whoever holds them holds this, as a running search does."""
+        views = _Held(self.views)
+        views.of = self
+        return views
 
     def plan(self, rows: int) -> Plan:
         """Return the plan of a scan by pieces of at most so many rows."""

@@ -108,7 +108,10 @@ def keys_in(path: Path) -> I64:
         head = _head(file.read(_HEAD), FORMAT)[0]
         used, dimension = (int(str(head[name])) for name in ("used", "dimension"))
         file.seek(_HEAD + used * dimension)
-        return np.frombuffer(file.read(8 * used), np.int64)
+        keys = np.frombuffer(file.read(8 * used), np.int64)
+    if len(keys) != used:
+        raise ValueError(f"{path} does not have the size of what it holds")
+    return keys
 
 
 def bytes_of(numbers: I8 | I64 | Bools) -> memoryview:
