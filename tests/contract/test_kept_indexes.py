@@ -19,7 +19,7 @@ from knownface.errors import ServiceNotFound, Unavailable
 from knownface.index import Hit, Source, View
 from knownface.index.exact import ExactIndex
 from knownface.index.segments import Rows, write_rows
-from knownface.keeping import Keeper, catch_up, follow_erasures, kept_index, kept_indexes
+from knownface.keeping import catch_up, follow_erasures, kept_index
 from knownface.store import Store, Transaction
 from knownface.store.examples import New
 from knownface.store.tables import example
@@ -645,35 +645,3 @@ def test_an_index_given_back_during_a_save_is_not_made_for_it(
     assert not faces.keep()
     assert not faces.built
     assert not in_files(root, FACES[0])
-
-
-def test_kept_indexes_lie_beside_a_file_and_else_in_the_data_folder(
-    store: Store, backend: str, tmp_path: Path
-) -> None:
-    place = kept_indexes(store, tmp_path)
-    follow_erasures(store, place)
-    if backend == "sqlite":
-        assert place == tmp_path / "data" / "knownface.db-indexes"
-    else:
-        assert place == tmp_path / "indexes"
-
-
-def test_a_keeper_works_again_after_failures() -> None:
-    outcomes: list[BaseException | None] = [Unavailable("busy"), RuntimeError(), None]
-    done: list[object] = []
-
-    def work() -> None:
-        outcome = outcomes.pop(0) if outcomes else None
-        done.append(outcome)
-        if outcome is not None:
-            raise outcome
-
-    keeper = Keeper(work, 0.001)
-    keeper.start()
-    keeper.start()
-    while len(done) < 3:
-        pass
-    keeper.stop()
-    keeper.start()
-    assert done[:3][2] is None
-    Keeper(work, 1).stop()
