@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from faces import add, unit_vectors
 from knownface.errors import Unavailable
 from knownface.keeping import Keeper, follow_erasures, kept_indexes
 from knownface.store import Store
+from stored import make_service
 
 
 def test_kept_indexes_lie_beside_a_file_and_else_in_the_data_folder(
@@ -39,3 +41,13 @@ def test_a_keeper_works_again_after_failures() -> None:
     keeper.start()
     assert done[:3][2] is None
     Keeper(work, 1).stop()
+
+
+def test_a_service_that_is_not_kept_is_nobodys_concern(store: Store, tmp_path: Path) -> None:
+    root = tmp_path / "indexes"
+    follow_erasures(store, root)
+    service = make_service(store)
+    add(store, service, "Anna", unit_vectors(1)[0])
+    with store.begin() as tx:
+        tx.delete_subject(service.id, "Anna")
+    assert not root.exists()
