@@ -177,6 +177,9 @@ class ExactIndex:
         """Return for each query the rows that may have one of k places."""
         probe = Probe(queries)
         plan = snapshot.plan(_PRODUCTS // probe.width)
+        if self._originals is not None:
+            products = plan.products(probe)
+            return [_weigh_all(plan, products, probe, one, k) for one in range(len(queries))]
         best = self._scan(plan, probe)
         return [_visit_best(plan, best[:, one], probe, one, k) for one in range(len(queries))]
 
@@ -308,6 +311,16 @@ def _last_of_each(keys: I64) -> I64:
     """Return where each key is given last, in the order of the rows."""
     _, places = np.unique(keys[::-1], return_index=True)
     return np.sort(len(keys) - 1 - places)
+
+
+def _weigh_all(plan: Plan, products: I32, probe: Probe, number: int, k: int) -> Chosen:
+    """Choose among all rows of few at once, which takes fewer steps than going by blocks."""
+    keys, subjects, dead = plan.everybody
+    lower, upper = plan.cosines(products, probe, number)
+    lower[dead] = upper[dead] = -np.inf
+    candidates = Candidates(k)
+    candidates.offer(lower, upper, keys, subjects)
+    return candidates.chosen()
 
 
 def _visit_best(plan: Plan, best: I32, probe: Probe, number: int, k: int) -> Chosen:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from knownface.index.chunks import BLOCK_ROWS, View
 from knownface.index.codes import Probe
-from knownface.types import F64, I8, I64
+from knownface.types import F64, I8, I32, I64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class _Piece:
     @property
     def stop(self) -> int:
         return self.start + self.blocks * BLOCK_ROWS
+
+    @property
+    def rows(self) -> slice:
+        """Where its rows are among all that are scanned."""
+        return slice(self.first * BLOCK_ROWS, (self.first + self.blocks) * BLOCK_ROWS)
 
     def rows_of(self, blocks: I64) -> I64:
         """Return the living rows of these blocks, by their numbers in the whole scan."""
@@ -49,8 +55,6 @@ class Seen(NamedTuple):
 
 class Plan:
     """All filled rows in pieces of at most so many, and what each piece's codes are like."""
-
-    __slots__ = ("_errors", "_lengths", "_steps", "owners", "pieces")
 
     def __init__(self, views: tuple[View, ...], rows: int) -> None:
         self.pieces: list[_Piece] = []
@@ -84,6 +88,37 @@ class Plan:
                 )
             )
         return seen[0] if len(seen) == 1 else Seen(*map(np.concatenate, zip(*seen, strict=True)))
+
+    @cached_property
+    def everybody(self) -> tuple[I64, I64, I64]:
+        """The keys and the subjects of all filled rows, and which of these are not alive."""
+        parts = [(p.view.keys, p.view.subjects, p.view.alive) for p in self.pieces]
+        rows = [slice(piece.start, piece.stop) for piece in self.pieces]
+        keys, subjects, alive = (
+            np.concatenate([column[some] for column, some in zip(columns, rows, strict=True)])
+            for columns in zip(*parts, strict=True)
+        )
+        return keys, subjects, np.flatnonzero(~alive)
+
+    def products(self, probe: Probe) -> I32:
+        """Return the products of all filled rows with each query, [rows, width]."""
+        found = np.empty((len(self.owners) * BLOCK_ROWS, probe.width), np.int32)
+        room = probe.room(max((piece.blocks for piece in self.pieces), default=0) * BLOCK_ROWS)
+        for piece in self.pieces:
+            codes = piece.view.codes[piece.start : piece.stop]
+            found[piece.rows] = probe.products(codes, room)
+        return found
+
+    def cosines(self, products: I32, probe: Probe, number: int) -> tuple[F64, F64]:
+        """Return a lower and an upper bound of a query's cosine with each filled row."""
+        middle = np.empty(len(products))
+        error = np.empty_like(middle)
+        for piece, scale, bound in zip(self.pieces, *self.bounds(probe, number), strict=True):
+            np.multiply(products[piece.rows, number], scale, out=middle[piece.rows])
+            error[piece.rows] = bound
+        upper = middle + error
+        middle -= error
+        return middle, upper
 
     def bounds(self, probe: Probe, number: int) -> tuple[F64, F64]:
         """Return scale and error, see Probe, of a query's products with each piece's rows."""

@@ -100,10 +100,12 @@ class Candidates:
 
     def offer(self, lower: F64, upper: F64, keys: I64, subjects: I64) -> None:
         """Consider rows, [N], whose cosines lie between their bounds, the upper one exclusive."""
-        self._lower = np.concatenate([self._lower, lower])
-        self._upper = np.concatenate([self._upper, upper])
-        self._keys = np.concatenate([self._keys, keys])
-        self._subjects = np.concatenate([self._subjects, subjects])
+        if len(self._lower):
+            lower = np.concatenate([self._lower, lower])
+            upper = np.concatenate([self._upper, upper])
+            keys = np.concatenate([self._keys, keys])
+            subjects = np.concatenate([self._subjects, subjects])
+        self._lower, self._upper, self._keys, self._subjects = lower, upper, keys, subjects
         self.floor = _reached(self._lower, self._subjects, self._k)
         self._keep(np.flatnonzero(self._upper > self.floor))
 
