@@ -7,4 +7,4 @@ import os
 # Some tests run models without the program, which switches this off by itself.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-pytest_plugins = ["databases", "mail_server", "measuring"]
+pytest_plugins = ["databases", "mail_server", "measuring", "schedulers"]

@@ -350,14 +350,22 @@ class Recognition:
     def _single_face(
         self, image: Image, options: Options, model: ModelSpec, *, largest: bool
     ) -> Face:
+        turn = self.pipeline.scheduler.turn()
         faces = _some(
-            self.pipeline.detect(image, options.det_prob_threshold, deadline=options.deadline)
+            self.pipeline.detect(
+                image, options.det_prob_threshold, deadline=options.deadline, turn=turn
+            )
         )
         if len(faces) > 1 and not largest:
             raise TooManyFaces
         slugs = _with_calculator(options.plugins)
         return self.pipeline.describe(
-            image, faces[:1], slugs, embedder=model.name, deadline=options.deadline
+            image,
+            faces[:1],
+            slugs,
+            embedder=model.name,
+            deadline=options.deadline,
+            turn=turn,
         )[0]
 
     def _stored(self, service: Service, model: ModelSpec, image_id: UUID) -> tuple[Example, F32]:

@@ -133,15 +133,18 @@ class Pipeline:
 
         Without `detect` the whole picture is one face. `embedder` is whose embeddings are wanted.
         """
+        turn = self.scheduler.turn()
         faces = (
-            self.detect(image, det_prob_threshold, deadline=deadline)
+            self.detect(image, det_prob_threshold, deadline=deadline, turn=turn)
             if detect
             else [Face(Box(0.0, 0.0, float(image.width), float(image.height), 1.0))]
         )
         wanted = faces[: limit or None]
         if plugins and image.whole and any(_is_small(face.box, image) for face in wanted):
             image = image.whole()
-        return self.describe(image, wanted, plugins, embedder=embedder, deadline=deadline)
+        return self.describe(
+            image, wanted, plugins, embedder=embedder, deadline=deadline, turn=turn
+        )
 
     @property
     def least_pixels(self) -> int:
@@ -157,12 +160,16 @@ class Pipeline:
         det_prob_threshold: float | None = None,
         *,
         deadline: float | None = None,
+        turn: int | None = None,
     ) -> list[Face]:
-        """Return every face more probable than the threshold (None: the default), largest first."""
+        """Return every face more probable than the threshold (None: the default), largest first.
+
+        `turn` is the picture's, of the scheduler, for one that is to be described, too.
+        """
         threshold = self.det_prob_threshold if det_prob_threshold is None else det_prob_threshold
         started = time.perf_counter()
         tensor, scale = self._detector.prepare(image, self._max_detect_size)
-        outputs = self.scheduler.run(self.detector.name, [tensor], deadline)[0]
+        outputs = self.scheduler.run(self.detector.name, [tensor], deadline, turn=turn)[0]
         found = self._detector.decode(outputs, tensor, scale)
         probabilities = self._detector.probability(found.scores)
         faces = _faces(found, probabilities, threshold, image)
@@ -177,13 +184,14 @@ class Pipeline:
         *,
         embedder: str | None = None,
         deadline: float | None = None,
+        turn: int | None = None,
     ) -> list[Face]:
         """Return these faces with what the plugins of these slugs find; unknown ones are ignored.
 
         A plugin that fails on a face is logged, counted and its attribute left out there; a failing
         calculator raises.
         """
-        described, run = list(faces), _Run(self.scheduler, deadline)
+        described, run = list(faces), _Run(self.scheduler, deadline, turn)
         asked = self._asked(plugins, embedder)
         # The timed ones first: work that several share is then told of.
         for plugin in sorted(asked, key=lambda plugin: not plugin.timed):
@@ -262,13 +270,14 @@ def calibration_of(embedder: ModelSpec) -> Calibration:
 class _Run:
     """The models for the plugins of one picture, and what these share until it is described."""
 
-    def __init__(self, scheduler: Scheduler, deadline: float | None) -> None:
+    def __init__(self, scheduler: Scheduler, deadline: float | None, turn: int | None) -> None:
         self._scheduler = scheduler
+        self._turn = turn
         self._deadline = deadline
         self._kept: dict[tuple[str, Box, bytes], object] = {}
 
     def __call__(self, model: str, items: Sequence[F32]) -> list[tuple[F32, ...]]:
-        return self._scheduler.run(model, items, self._deadline)
+        return self._scheduler.run(model, items, self._deadline, turn=self._turn)
 
     def once(
         self, name: str, faces: Sequence[Face], compute: Callable[[Sequence[Face]], Sequence[Value]]

@@ -1,8 +1,12 @@
 """Who uses the cores: a few slots run all networks, each network has a queue, there is no timer.
 
-A free slot takes from the queue whose first item has waited longest, as many items of one shape as
-the network takes at once. So one caller alone is served at once, and under load batches form by
+A free slot takes from the queue whose first item has the lowest place, as many items of one shape
+as the network takes at once. So one caller alone is served at once, and under load batches form by
 themselves.
+
+Places are given by turns, one to a picture: what was begun is finished before what came later is
+begun. The items of a call have one place after the other, so that a picture of a hundred faces
+lets those that come meanwhile go between. docs/adr/0029 has the figures.
 
 Where a slot is free and nothing waits, a caller with one item takes the slot's place and runs it in
 its own thread: waking another one, and being woken by it, is what costs a lone request most.
@@ -10,6 +14,7 @@ its own thread: waking another one, and being woken by it, is what costs a lone 
 
 from __future__ import annotations
 
+import bisect
 import logging
 import math
 import threading
@@ -72,6 +77,7 @@ class Scheduler:
         self._work = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._calls = 0
+        self._turns = 0
         self._free = max(1, slots)
         self._closing = False
         # Daemons: a program that fails before `close` must still be able to end.
@@ -89,14 +95,28 @@ class Scheduler:
                 raise ValueError(f"network {network.name!r} is registered already")
             self._queues[network.name] = _Queue(network)
 
-    def run(self, name: str, items: Sequence[F32], deadline: float | None = None) -> list[Outputs]:
+    def turn(self) -> int:
+        """Return a turn behind all that were given so far, for calls that belong together."""
+        with self._lock:
+            self._turns += 1
+            return self._turns
+
+    def run(
+        self,
+        name: str,
+        items: Sequence[F32],
+        deadline: float | None = None,
+        *,
+        turn: int | None = None,
+    ) -> list[Outputs]:
         """Run a network on each item, and return the outputs in the order of the items.
 
-        Neither an item nor its outputs have a batch axis. The call blocks; its items go to the
-        free slots, a lone one in the caller's own thread. What the network raises about an item is
-        raised here, and only here: callers whose items shared its batch get their results. Raises
-        Overloaded when the queue is full, DeadlineExceeded when an item's turn comes later than
-        `deadline`, Unavailable after `close`, and KeyError for an unknown name.
+        Neither an item nor its outputs have a batch axis. Without a `turn` the call comes after all
+        others; with an earlier one it is served as if it had been made then. It blocks; its items
+        go to the free slots, a lone one in the caller's own thread. What the network raises about
+        an item is raised here, and only here: callers whose items shared its batch get their
+        results. Raises Overloaded when the queue is full, DeadlineExceeded when an item's turn
+        comes later than `deadline`, Unavailable after `close`, and KeyError for an unknown name.
         """
         if not items:
             return []
@@ -107,7 +127,7 @@ class Scheduler:
             queue = self._queues[name]
             # Whoever waits was here before: there must be none.
             here = len(items) == 1 and self._free and not self._waiting()
-            self._submit(queue, call, items, deadline)
+            self._submit(queue, call, items, deadline, turn)
             batch = _Batch()
             if here:
                 self._begin(batch, queue)
@@ -172,7 +192,12 @@ class Scheduler:
                 self._idle.notify_all()
 
     def _submit(
-        self, queue: _Queue, call: _Call, items: Sequence[F32], deadline: float | None
+        self,
+        queue: _Queue,
+        call: _Call,
+        items: Sequence[F32],
+        deadline: float | None,
+        turn: int | None,
     ) -> None:
         # An empty queue takes any call, or a picture of very many faces could never be served.
         if queue.items and len(queue.items) + len(items) > self._queue_limit:
@@ -180,11 +205,16 @@ class Scheduler:
         now = self._clock()
         last = math.inf if deadline is None else deadline
         self._calls += 1
+        if turn is None:
+            self._turns += 1
+            turn = self._turns
         # All are made before any is queued: a wrong item must hit its caller and no slot.
-        queue.items += [
-            _Item(call, index, tensor, (tensor.shape, tensor.dtype), self._calls, now, last)
+        made = [
+            _Item(call, index, tensor, (tensor.shape, tensor.dtype), turn + index, now, last)
             for index, tensor in enumerate(items)
         ]
+        for item in made:
+            bisect.insort(queue.items, item, key=_place)
 
     def _live(self) -> None:
         """Serve until `close`; whatever goes wrong ends one batch and never the slot."""
@@ -206,7 +236,7 @@ class Scheduler:
             while True:
                 waiting = self._waiting()
                 if waiting and self._free:
-                    self._begin(batch, min(waiting, key=_age))
+                    self._begin(batch, min(waiting, key=_first))
                     if batch.items:
                         return True
                 elif self._closing and not waiting:
@@ -295,13 +325,13 @@ class _Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    """One tensor that waits; `call_number` says which call came first."""
+    """One tensor that waits; those of lower places are served first."""
 
     call: _Call
     index: int
     tensor: F32
     kind: tuple[object, ...]
-    call_number: int
+    place: int
     queued_at: float
     deadline: float
 
@@ -346,8 +376,12 @@ class _Queue:
             item.call.settle(item.index, Unavailable(STOPPING))
 
 
-def _age(queue: _Queue) -> int:
-    return queue.items[0].call_number
+def _place(item: _Item) -> int:
+    return item.place
+
+
+def _first(queue: _Queue) -> int:
+    return queue.items[0].place
 
 
 def _ordinary(error: BaseException) -> Exception:
