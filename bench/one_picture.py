@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,15 @@ class Limit:
         self._decoder = Decoder(ImageLimits())
         self._detector = create_detector(catalog.spec("yunet"))
         self._embedder = AlignedEmbedder(catalog.spec("sface"))
-        self._networks = {
-            name: Network(catalog.spec(name), catalog.path(catalog.spec(name)), threads=1)
-            for name in ("yunet", "sface")
-        }
+        self._networks, self._shared = (
+            {
+                name: Network(
+                    catalog.spec(name), catalog.path(catalog.spec(name)), threads=1, streams=streams
+                )
+                for name in ("yunet", "sface")
+            }
+            for streams in (1, CORES)
+        )
         self._scheduler = Scheduler(1)
         self._pipeline = Pipeline(
             catalog,
@@ -75,6 +81,26 @@ class Limit:
 
     def close(self) -> None:
         self._scheduler.close()
+
+    def bare(self, scene: Scene, seconds: float) -> float:
+        """Return pictures a second of threads that do these parts in turn, and nothing else."""
+        image = self._decoder.decode(scene.jpeg)
+        tensor, _ = self._detector.prepare(image, 640)
+        crop = self._embedder.prepare(image, self._pipeline.detect(image)[0])
+        over = time.perf_counter() + seconds
+
+        def live(_: int) -> int:
+            done = 0
+            while time.perf_counter() < over:
+                self._decoder.decode(scene.jpeg)
+                self._shared["yunet"].run(tensor[None])
+                for _ in range(scene.faces):
+                    self._shared["sface"].run(crop[None])
+                done += 1
+            return done
+
+        with ThreadPoolExecutor(CORES) as pool:
+            return sum(pool.map(live, range(CORES))) / seconds
 
     def parts(self, scene: Scene, runs: int) -> dict[str, float]:
         """Return the median seconds of each part for one picture."""
@@ -109,6 +135,7 @@ def measure(results: Results, *, models: Path, portraits: Path, quick: bool) -> 
         with serving(data, models, key, workers=str(CORES)) as server:
             closed_loop(server.port, server.request(pictures[LONE].jpeg), CLIENTS, 2.0)
             rate = _many_clients(results, plan, limit, server, pictures[LONE], ALL)
+    _bare(results, plan, limit, pictures[LONE])
     limit.close()
     _peers(results, plan, pictures[LONE], rate)
 
@@ -155,6 +182,19 @@ def _many_clients(
         f"pictures a second with {CLIENTS} clients, {meaning}",
     )
     return statistics.median(rates)
+
+
+def _bare(results: Results, plan: Plan, limit: Limit, scene: Scene) -> None:
+    ratios = []
+    for _ in range(plan.repetitions):
+        least = sum(limit.parts(scene, plan.runs).values())
+        ratios.append(limit.bare(scene, plan.seconds / 2) * least / CORES)
+    results.ratio(
+        "bare_work_over_limit",
+        ratios,
+        f"the same of {CORES} threads that do the parts of the limit in turn and nothing else, "
+        "without a server: what no throughput can exceed by much",
+    )
 
 
 def _steady(results: Results, plan: Plan, server: Server, scene: Scene, rate: float) -> None:

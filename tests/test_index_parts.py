@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import cast
 
 import numpy as np
@@ -21,6 +22,18 @@ def units(count: int, dimension: int, seed: int = 0, power: float = 1.0) -> F32:
     rows = np.random.default_rng(seed).standard_normal((count, dimension))
     rows = np.sign(rows) * np.abs(rows) ** power
     return cast("F32", (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
+
+
+def test_a_look_at_many_rows_leaves_no_thread_spinning() -> None:
+    codes = np.ones((16_384, 128), np.int8)
+    probe, rows = Probe(units(1, 128)), np.ones(len(codes))
+    used = []
+    for _ in range(2):
+        probe.close(0, codes, rows, rows)
+        before = time.process_time()
+        time.sleep(0.05)  # nothing is waited for: what is asked is who works meanwhile
+        used.append(time.process_time() - before)
+    assert min(used) < 0.02
 
 
 @settings(max_examples=60, deadline=None)

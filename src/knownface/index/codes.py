@@ -105,7 +105,9 @@ class Probe:
 
         That is half of what the products are off, for more work: nothing to do with all rows.
         """
-        found = (codes.astype(np.float32) @ self._queries[query]) * steps
+        # Not `@`: for many rows its library would start threads, which then spin on other cores.
+        rows = codes.astype(np.float32)
+        found = np.einsum("ij,j->i", rows, self._queries[query]) * steps
         return found, self._lengths[query] * errors + self._margin
 
     def products(self, codes: I8, room: numkong.Tensor) -> I32:
