@@ -33,7 +33,7 @@ BLOCK = 20_000
 SEED = 11
 QUERIES, GROUP = 500, 250  # compared at a time; rows of which the best cosine is kept
 NEAR = 1e-5
-PAUSE = 0.15  # seconds
+SETTLE = 0.15  # seconds
 
 
 # What the default embedder makes of Labeled Faces in the Wild, measured with 3,112 pictures: the
@@ -112,8 +112,8 @@ class Paired:
     def of(
         cls, first: Callable[[int], object], second: Callable[[int], object], rounds: int
     ) -> Paired:
-        """Time both for each number of a round, after two rounds that do not count."""
-        times = [(seconds(first, n), seconds(second, n)) for n in range(-2, rounds)][2:]
+        """Time both for the number of each round; they are asked for further numbers, too."""
+        times = [(seconds(first, n), seconds(second, n)) for n in range(rounds)]
         ones, others = zip(*times, strict=True)
         return cls(
             [one / other for one, other in times],
@@ -123,16 +123,18 @@ class Paired:
 
 
 def seconds(action: Callable[[int], object], number: int) -> float:
-    """Time an action once the threads of the one before have stopped waiting for more work.
+    """Time an action after others of its kind, by when the machine has settled to them.
 
-    OpenBLAS lets its own spin for a tenth of a second, on cores that the next action would have.
-    By then the cores sleep: a first run, of another query, wakes them, as the networks do in a
-    server.
+    OpenBLAS lets its threads spin for a tenth of a second after a product, on cores that the next
+    action would have; and a virtual machine that has slept needs a while until it runs two threads
+    at a time. A server that searches has just run its networks.
     """
-    time.sleep(PAUSE)
-    action(abs(number - 1))
+    settled, other = time.perf_counter() + SETTLE, number
+    while time.perf_counter() < settled:
+        other += 1
+        action(other)
     began = time.perf_counter()
-    action(abs(number))
+    action(number)
     return time.perf_counter() - began
 
 
@@ -188,16 +190,20 @@ class Bench:
         reader = Reader(index)
         name = f"1m_{dimension}"
 
+        def some(number: int, count: int) -> F32:
+            start = number * count % 500
+            return queries[start : start + count]
+
         def search(number: int) -> object:
-            return index.search(queries[number : number + 1], 1, matrix.__getitem__)
+            return index.search(some(number, 1), 1, matrix.__getitem__)
 
         def product(number: int) -> object:
-            scores = matrix @ queries[number]
+            scores = matrix @ some(number, 1)[0]
             best = np.argpartition(scores, -10)[-10:]
             return best[np.argsort(-scores[best])] // PER_PERSON
 
         def ten(number: int) -> object:
-            return index.search(queries[10 * number : 10 * number + 10], 1, matrix.__getitem__)
+            return index.search(some(number, 10), 1, matrix.__getitem__)
 
         size = f"{self.count:,} × {dimension}"
         self.note(
@@ -244,13 +250,13 @@ class Bench:
         from usearch.index import search as usearch_search
 
         def usearch_exact(number: int) -> object:
-            return usearch_search(matrix, queries[number], 10, metric="ip", exact=True)
+            return usearch_search(matrix, queries[number % 500], 10, metric="ip", exact=True)
 
         flat = faiss.IndexFlatIP(matrix.shape[1])
         flat.add(matrix)
 
         def faiss_flat(number: int) -> object:
-            return flat.search(queries[number : number + 1], 10)
+            return flat.search(queries[number % 500 :][:1], 10)
 
         for name, peer in (("usearch_exact", usearch_exact), ("faiss_flat", faiss_flat)):
             pair = Paired.of(search, peer, self.rounds)
