@@ -47,7 +47,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_tables: Path) -
     monkeypatch.setenv("KNOWNFACE_OFFLINE", "true")
     monkeypatch.setattr(command, "SECONDS_FOR_A_SERVER", 0.0)
     monkeypatch.setattr(command, "SECONDS_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("knownface.background._POLL_SECONDS", 0.01)
     with build(Settings()) as app:
         door, _ = app.accounts.create_service("default", "door", ServiceType.RECOGNITION)
         app.accounts.create_service("default", "cam", ServiceType.DETECTION)

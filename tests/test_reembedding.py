@@ -60,7 +60,7 @@ def make_app(
     tmp_path: Path, models: Path, sqlite_tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeApp]:
     """Return a maker of programs on one data folder; they are closed with the test."""
-    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("knownface.background._POLL_SECONDS", 0.01)
     data = with_tables(tmp_path / "data", sqlite_tables)
     made: list[App] = []
 
