@@ -8,9 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from knownface.administration import Part
 from knownface.api.admin import collection_operations as operations
 from knownface.api.admin.access import UsableCollection, WorkingTurn
-from knownface.api.admin.deps import Asked, AskedDep, answer
+from knownface.api.admin.deps import PartDep, answer
 from knownface.api.admin.pictures import address
 from knownface.api.bodies import fields_of, uuids_of
 from knownface.api.deps import OnePicture, SubjectInPath, Turn, TurnDep
@@ -24,15 +25,15 @@ router: Final = APIRouter(prefix=operations.ADDRESS, tags=operations.TAGS)
 
 
 @router.get("/subjects", **operations.SUBJECTS)
-async def list_subjects(turn: TurnDep, service: UsableCollection, asked: AskedDep) -> Response:
+async def list_subjects(turn: TurnDep, service: UsableCollection, part: PartDep) -> Response:
     """List the subjects whose names hold `search`, by name, page by page."""
 
     def work() -> Response:
         with turn.app.store.snapshot() as tx:
             seen, total = tx.browse_subjects(
-                service.id, search=asked.search, page=asked.page, size=asked.size
+                service.id, search=part.search, page=part.page, size=part.size
             )
-        return _page("subjects", [_subject(turn, service, one) for one in seen], asked, total)
+        return _page("subjects", [_subject(turn, service, one) for one in seen], part, total)
 
     return await turn.use(work)
 
@@ -78,16 +79,16 @@ async def delete_any_subject(turn: TurnDep, service: UsableCollection) -> Respon
 
 
 @router.get("/examples", **operations.EXAMPLES)
-async def list_examples(turn: TurnDep, service: UsableCollection, asked: AskedDep) -> Response:
+async def list_examples(turn: TurnDep, service: UsableCollection, part: PartDep) -> Response:
     """List the examples of one subject or of all, oldest first, page by page."""
     name = turn.query.text("subject") or None
 
     def work() -> Response:
         with turn.app.store.snapshot() as tx:
             seen, total = tx.browse_examples(
-                service.id, subject_name=name, page=asked.page, size=asked.size
+                service.id, subject_name=name, page=part.page, size=part.size
             )
-        return _page("examples", [_example(turn, service, one) for one in seen], asked, total)
+        return _page("examples", [_example(turn, service, one) for one in seen], part, total)
 
     return await turn.use(work)
 
@@ -125,8 +126,8 @@ async def _renamed(turn: Turn, service: Service, subject: str) -> Response:
     return answer({"updated": done.updated, "merged": done.merged})
 
 
-def _page(name: str, shown: list[Json], asked: Asked, total: int) -> Response:
-    return answer({name: shown, "page": asked.page, "size": asked.size, "total": total})
+def _page(name: str, shown: list[Json], part: Part, total: int) -> Response:
+    return answer({name: shown, "page": part.page, "size": part.size, "total": total})
 
 
 def _subject(turn: Turn, service: Service, seen: SeenSubject) -> Json:

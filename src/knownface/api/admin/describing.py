@@ -62,6 +62,12 @@ def operation(
     return described
 
 
+def listing(answer: type[BaseModel], name: str, example: object) -> dict[str, Any]:
+    """Return the same for a list that can be searched; its pages are under `name`."""
+    page = {name: [example], "page": 0, "size": 50, "total": 1}
+    return operation(answer, page, query=_SEARCHING)
+
+
 def in_query(name: str, schema: Document, description: str) -> Document:
     """Describe a parameter of the query."""
     return {
@@ -81,7 +87,7 @@ PAGING: Final = (
         "How many are on a page.",
     ),
 )
-SEARCHING: Final = (
+_SEARCHING: Final = (
     in_query("search", {"type": "string"}, "Words that each of them has to hold."),
     *PAGING,
 )
