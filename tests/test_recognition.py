@@ -21,8 +21,9 @@ from knownface.errors import (
     SubjectNotFound,
     TooManyFaces,
 )
-from knownface.recognition import Options, checked_name
+from knownface.recognition import Options
 from knownface.settings import Settings
+from knownface.subject_names import checked_name
 from knownface.types import Service, ServiceType
 
 ANN, BOB = tiny_models.portrait(1), tiny_models.portrait(2)
@@ -79,7 +80,7 @@ def test_erasing_takes_the_vector_out_of_memory_without_waiting_for_a_search(
     app.recognition.add_example(service, "Bob", BOB, ANY)
     assert names(app, service, ANN) == ["Ann"]
 
-    app.recognition.delete_example(service, example.image_id)
+    app.known_faces.delete_example(service, example.image_id)
 
     assert app.collections.sizes() == {service.id: 1}
 
@@ -90,7 +91,7 @@ def test_several_faces_cannot_be_enrolled_as_one(app: App, service: Service) -> 
     with pytest.raises(NoFaceFound):
         app.recognition.add_example(service, "None", tiny_models.blank(), ANY)
 
-    assert app.recognition.subject_names(service) == []
+    assert app.known_faces.subject_names(service) == []
 
 
 def test_verification_takes_the_largest_source_face_only_with_a_limit_of_one(app: App) -> None:
@@ -115,7 +116,7 @@ def test_photographs_are_kept_only_if_the_settings_say_so(tmp_path: Path, models
     with build(settings) as app:
         service, _ = app.accounts.create_service("default", "faces", ServiceType.RECOGNITION)
         example = app.recognition.add_example(service, "Ann", ANN, ANY)
-        assert app.recognition.photograph(service, example.image_id) is None
+        assert app.known_faces.photograph(service, example.image_id) is None
         assert names(app, service, ANN) == ["Ann"]
 
 
@@ -147,7 +148,7 @@ def test_an_embedding_that_is_none_is_refused_with_what_is_expected(
 
 def test_an_unknown_subject_cannot_be_renamed(app: App, service: Service) -> None:
     with pytest.raises(SubjectNotFound):
-        app.recognition.rename_subject(service, "Nobody", "Somebody")
+        app.known_faces.rename_subject(service, "Nobody", "Somebody")
 
 
 @pytest.mark.parametrize("name", ["a", "/;\\", "  x ", "é" * 255, "名", "a\u200bb", "x" * 255])

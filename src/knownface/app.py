@@ -27,6 +27,7 @@ from knownface.identity import Desk
 from knownface.imaging import Decoder, ImageLimits
 from knownface.index import BACKENDS
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
+from knownface.known_faces import KnownFaces
 from knownface.provisioning import Provision, provide
 from knownface.provisioning import check as check_provision
 from knownface.recognition import Recognition
@@ -119,6 +120,7 @@ class App:
             self.decoder,
             save_images=settings.save_images_to_db,
         )
+        self.known_faces = KnownFaces(store, self.collections)
         self.reembedder = Reembedder(
             store,
             self.recognition,

@@ -24,7 +24,8 @@ from knownface.api.deps import (
 )
 from knownface.app import App
 from knownface.errors import InvalidRequest
-from knownface.recognition import Options, new_name
+from knownface.recognition import Options
+from knownface.subject_names import new_name
 from knownface.types import Example, Photograph, Service, ServiceType
 
 DEFAULT_SIZE: Final = 20
@@ -62,7 +63,7 @@ async def list_examples(turn: TurnDep, service: RecognitionService) -> Response:
     page = query.forgiving("page", 0, least=0)
     size = query.forgiving("size", DEFAULT_SIZE, least=1, most=LARGEST_SIZE)
     subject = query.text("subject") or None
-    found = await turn.use(lambda: turn.app.recognition.examples(service, subject, page, size))
+    found = await turn.use(lambda: turn.app.known_faces.examples(service, subject, page, size))
     return json_answer(wire.page(found))
 
 
@@ -73,7 +74,7 @@ async def delete_examples_of(turn: TurnDep, service: RecognitionService) -> Resp
     if subject is not None and not subject.strip():
         # Somebody's variable was empty: that is no wish to delete everybody.
         raise InvalidRequest("Subject name is empty")
-    deleted = await turn.use(lambda: turn.app.recognition.delete_examples_of(service, subject))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_examples_of(service, subject))
     return json_answer({"deleted": deleted})
 
 
@@ -81,21 +82,21 @@ async def delete_examples_of(turn: TurnDep, service: RecognitionService) -> Resp
 async def delete_examples(turn: TurnDep, service: RecognitionService) -> Response:
     """Delete several examples at once; ids that do not exist are skipped."""
     ids = uuids_of(await turn.json())
-    deleted = await turn.use(lambda: turn.app.recognition.delete_examples(service, ids))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_examples(service, ids))
     return json_answer([wire.example(one) for one in deleted])
 
 
 @router.delete("/{image_id}", **openapi.DELETE_EXAMPLE)
 async def delete_example(turn: TurnDep, service: RecognitionService, image_id: ImageId) -> Response:
     """Delete one example with its photograph."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_example(service, image_id))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_example(service, image_id))
     return json_answer(wire.example(deleted))
 
 
 @router.get("/{image_id}/img", **openapi.DOWNLOAD)
 async def download(turn: TurnDep, service: RecognitionService, image_id: ImageId) -> Response:
     """Download the picture that an example was made from; no bytes when there is none."""
-    found = await turn.use(lambda: turn.app.recognition.photograph(service, image_id))
+    found = await turn.use(lambda: turn.app.known_faces.photograph(service, image_id))
     return _picture(turn.request, image_id, found)
 
 

@@ -23,14 +23,14 @@ async def create_subject(turn: TurnDep, service: RecognitionService) -> Response
     This is optional: adding an example creates its subject.
     """
     name = _name(fields_of(await turn.json()).get("subject"))
-    subject = await turn.use(lambda: turn.app.recognition.create_subject(service, name))
+    subject = await turn.use(lambda: turn.app.known_faces.create_subject(service, name))
     return json_answer({"subject": subject.name}, 201)
 
 
 @router.get("", **openapi.LIST_SUBJECTS)
 async def list_subjects(turn: TurnDep, service: RecognitionService) -> Response:
     """List all subjects, oldest first."""
-    names = await turn.use(lambda: turn.app.recognition.subject_names(service))
+    names = await turn.use(lambda: turn.app.known_faces.subject_names(service))
     return json_answer({"subjects": names})
 
 
@@ -45,7 +45,7 @@ async def rename_subject(
     document = await turn.json()
     # The .NET SDK sends the new name bare, not inside an object.
     new = _name(document if isinstance(document, str) else fields_of(document).get("subject"))
-    done = await turn.use(lambda: turn.app.recognition.rename_subject(service, subject, new))
+    done = await turn.use(lambda: turn.app.known_faces.rename_subject(service, subject, new))
     return json_answer({"updated": done.updated})
 
 
@@ -60,14 +60,14 @@ async def delete_subject(
     turn: TurnDep, service: RecognitionService, subject: SubjectInPath
 ) -> Response:
     """Delete a subject with its examples and photographs."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_subject(service, subject))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_subject(service, subject))
     return json_answer({"subject": deleted.name})
 
 
 @router.delete("", **openapi.DELETE_SUBJECTS)
 async def delete_subjects(turn: TurnDep, service: RecognitionService) -> Response:
     """Delete all subjects with their examples and photographs."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_subjects(service))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_subjects(service))
     return json_answer({"deleted": deleted})
 
 

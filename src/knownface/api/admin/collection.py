@@ -42,7 +42,7 @@ async def list_subjects(turn: TurnDep, service: UsableCollection, part: PartDep)
 async def create_subject(turn: TurnDep, service: UsableCollection) -> Response:
     """Create a subject without examples."""
     name = _text(fields_of(await turn.json()), "subject")
-    subject = await turn.use(lambda: turn.app.recognition.create_subject(service, name))
+    subject = await turn.use(lambda: turn.app.known_faces.create_subject(service, name))
     return answer({"subject": subject.name}, 201)
 
 
@@ -68,7 +68,7 @@ async def delete_subject(
     turn: TurnDep, service: UsableCollection, subject: SubjectInPath
 ) -> Response:
     """Delete a subject with its examples and photographs."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_subject(service, subject))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_subject(service, subject))
     return answer({"subject": deleted.name})
 
 
@@ -103,7 +103,7 @@ async def add_example(turn: WorkingTurn, service: UsableCollection, sent: OnePic
 async def delete_examples(turn: TurnDep, service: UsableCollection) -> Response:
     """Delete examples with their photographs; ids that do not exist are skipped."""
     ids = _ids(fields_of(await turn.json()))
-    deleted = await turn.use(lambda: turn.app.recognition.delete_examples(service, ids))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_examples(service, ids))
     return answer({"deleted": len(deleted)})
 
 
@@ -112,7 +112,7 @@ async def move_examples(turn: TurnDep, service: UsableCollection) -> Response:
     """File examples under another subject, which is created if need be."""
     fields = fields_of(await turn.json())
     ids, name = _ids(fields), _text(fields, "subject")
-    moved = await turn.use(lambda: turn.app.recognition.move_examples(service, ids, name))
+    moved = await turn.use(lambda: turn.app.known_faces.move_examples(service, ids, name))
     return answer({"moved": len(moved)})
 
 
@@ -121,8 +121,8 @@ async def _renamed(turn: Turn, service: Service, subject: str) -> Response:
     new, merge = _text(fields, "subject"), fields.get("merge", False)
     if not isinstance(merge, bool):
         raise InvalidRequest("Field merge should be true or false")
-    recognition = turn.app.recognition
-    done = await turn.use(lambda: recognition.rename_subject(service, subject, new, merge=merge))
+    known = turn.app.known_faces
+    done = await turn.use(lambda: known.rename_subject(service, subject, new, merge=merge))
     return answer({"updated": done.updated, "merged": done.merged})
 
 
