@@ -23,7 +23,6 @@ from knownface.errors import (
 )
 from knownface.recognition import Options
 from knownface.settings import Settings
-from knownface.subject_names import checked_name
 from knownface.types import Service, ServiceType
 
 ANN, BOB = tiny_models.portrait(1), tiny_models.portrait(2)
@@ -149,23 +148,6 @@ def test_an_embedding_that_is_none_is_refused_with_what_is_expected(
 def test_an_unknown_subject_cannot_be_renamed(app: App, service: Service) -> None:
     with pytest.raises(SubjectNotFound):
         app.known_faces.rename_subject(service, "Nobody", "Somebody")
-
-
-@pytest.mark.parametrize("name", ["a", "/;\\", "  x ", "é" * 255, "名", "a\u200bb", "x" * 255])
-def test_nearly_any_string_is_a_name(name: str) -> None:
-    assert checked_name(name) == name
-
-
-@pytest.mark.parametrize(
-    "name", ["", " ", "\u3000", "\u200b", "x" * 256, "a\nb", "a\0", "\x7f", "\ud800"]
-)
-def test_blank_long_and_unprintable_names_are_refused(name: str) -> None:
-    with pytest.raises(InvalidRequest):
-        checked_name(name)
-
-
-def test_names_are_stored_composed() -> None:
-    assert checked_name("Zoe\u0308") == "Zoë"
 
 
 def test_more_predictions_than_an_answer_can_hold_are_refused(app: App, service: Service) -> None:
