@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from knownface.api import openapi
+from knownface.api import operations
 from knownface.api.answers import json_answer
 from knownface.api.bodies import fields_of
 from knownface.api.deps import RecognitionService, SubjectInPath, TurnDep
@@ -16,7 +16,7 @@ from knownface.errors import InvalidRequest
 router: Final = APIRouter(prefix="/api/v1/recognition/subjects", tags=["Subjects"])
 
 
-@router.post("", **openapi.CREATE_SUBJECT)
+@router.post("", **operations.CREATE_SUBJECT)
 async def create_subject(turn: TurnDep, service: RecognitionService) -> Response:
     """Create a subject without examples.
 
@@ -27,14 +27,14 @@ async def create_subject(turn: TurnDep, service: RecognitionService) -> Response
     return json_answer({"subject": subject.name}, 201)
 
 
-@router.get("", **openapi.LIST_SUBJECTS)
+@router.get("", **operations.LIST_SUBJECTS)
 async def list_subjects(turn: TurnDep, service: RecognitionService) -> Response:
     """List all subjects, oldest first."""
     names = await turn.use(lambda: turn.app.known_faces.subject_names(service))
     return json_answer({"subjects": names})
 
 
-@router.put("/{subject}", **openapi.RENAME_SUBJECT)
+@router.put("/{subject}", **operations.RENAME_SUBJECT)
 async def rename_subject(
     turn: TurnDep, service: RecognitionService, subject: SubjectInPath
 ) -> Response:
@@ -55,7 +55,7 @@ async def delete_nameless_subject(service: RecognitionService) -> Response:  # n
     raise InvalidRequest("Subject name cannot be empty")
 
 
-@router.delete("/{subject}", **openapi.DELETE_SUBJECT)
+@router.delete("/{subject}", **operations.DELETE_SUBJECT)
 async def delete_subject(
     turn: TurnDep, service: RecognitionService, subject: SubjectInPath
 ) -> Response:
@@ -64,7 +64,7 @@ async def delete_subject(
     return json_answer({"subject": deleted.name})
 
 
-@router.delete("", **openapi.DELETE_SUBJECTS)
+@router.delete("", **operations.DELETE_SUBJECTS)
 async def delete_subjects(turn: TurnDep, service: RecognitionService) -> Response:
     """Delete all subjects with their examples and photographs."""
     deleted = await turn.use(lambda: turn.app.known_faces.delete_subjects(service))

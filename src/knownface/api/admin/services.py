@@ -12,8 +12,9 @@ from knownface.api.admin import schemas_services as schemas
 from knownface.api.admin import wire_services as wires
 from knownface.api.admin.applications import NamedBody
 from knownface.api.admin.deps import ActorDep, Number, PartDep, answer, done, sent
-from knownface.api.admin.describing import PREFIX, in_query, listing, operation
+from knownface.api.admin.describing import PREFIX, listing, operation
 from knownface.api.deps import TurnDep
+from knownface.api.openapi import in_query
 from knownface.errors import InvalidRequest
 from knownface.types import ServiceType, Threshold
 

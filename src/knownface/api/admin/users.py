@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from knownface.api.admin import schemas, wire
 from knownface.api.admin.deps import ActorDep, Number, PartDep, answer, base_of, done, sent
-from knownface.api.admin.describing import PREFIX, in_query, listing, operation
+from knownface.api.admin.describing import PREFIX, listing, operation
 from knownface.api.admin.session import USER
 from knownface.api.deps import TurnDep
+from knownface.api.openapi import in_query
 from knownface.errors import InvalidRequest
 from knownface.people import Role
 
