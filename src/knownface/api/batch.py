@@ -12,7 +12,8 @@ from starlette.responses import Response, StreamingResponse
 
 from knownface.api import operations, wire
 from knownface.api.answers import NO_STORE
-from knownface.api.deps import Batch, ManyPictures, RecognitionService, Turn, TurnDep
+from knownface.api.deps import RecognitionService, Turn, TurnDep
+from knownface.api.submissions import Batch, ManyPictures
 from knownface.bulk.enrolment import Enrolment, Filed, Prepared
 from knownface.bulk.exporting import Export, zip_pieces
 from knownface.errors import KnownfaceError

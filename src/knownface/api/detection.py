@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from knownface.api import operations, wire
-from knownface.api.deps import Asked, DetectionService, OnePicture, Submission, Turn, TurnDep
+from knownface.api.deps import Asked, DetectionService, Turn, TurnDep
+from knownface.api.submissions import OnePicture, Submission
 
 router: Final = APIRouter(prefix="/api/v1/detection", tags=["Detection"])
 

@@ -13,15 +13,8 @@ from knownface.accounts import key_digest
 from knownface.api import operations, wire
 from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.bodies import uuids_of
-from knownface.api.deps import (
-    ImageId,
-    OnePicture,
-    RecognitionService,
-    Submission,
-    Turn,
-    TurnDep,
-    decoded,
-)
+from knownface.api.deps import ImageId, RecognitionService, Turn, TurnDep, decoded
+from knownface.api.submissions import OnePicture, Submission
 from knownface.app import App
 from knownface.errors import InvalidRequest
 from knownface.recognition import Options

@@ -10,15 +10,8 @@ from starlette.responses import Response
 from knownface.api import operations, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embeddings_of, fields_of
-from knownface.api.deps import (
-    Asked,
-    ImageId,
-    OnePicture,
-    RecognitionService,
-    Submission,
-    Turn,
-    TurnDep,
-)
+from knownface.api.deps import Asked, ImageId, RecognitionService, Turn, TurnDep
+from knownface.api.submissions import OnePicture, Submission
 from knownface.types import Service
 
 router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])

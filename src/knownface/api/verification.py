@@ -10,7 +10,8 @@ from starlette.responses import Response
 from knownface.api import operations, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embedding_of, embeddings_of, fields_of
-from knownface.api.deps import Asked, Submission, Turn, TurnDep, TwoPictures, VerificationService
+from knownface.api.deps import Asked, Turn, TurnDep, VerificationService
+from knownface.api.submissions import Submission, TwoPictures
 
 router: Final = APIRouter(prefix="/api/v1/verification", tags=["Verification"])
 

@@ -14,8 +14,9 @@ from knownface.api.admin.access import UsableCollection, WorkingTurn
 from knownface.api.admin.deps import PartDep, answer
 from knownface.api.admin.pictures import address
 from knownface.api.bodies import fields_of, uuids_of
-from knownface.api.deps import OnePicture, SubjectInPath, Turn, TurnDep
+from knownface.api.deps import SubjectInPath, Turn, TurnDep
 from knownface.api.faces import added
+from knownface.api.submissions import OnePicture
 from knownface.api.wire import Json
 from knownface.errors import EmptyField, InvalidRequest
 from knownface.store import SeenExample, SeenSubject

@@ -18,9 +18,9 @@ from knownface.api.admin.access import (
     WorkingTurn,
 )
 from knownface.api.admin.collection_operations import ADDRESS, TAGS, tried
-from knownface.api.deps import OnePicture, TwoPictures
 from knownface.api.detection import detected
 from knownface.api.recognition import recognized
+from knownface.api.submissions import OnePicture, TwoPictures
 from knownface.api.verification import verified
 
 router: Final = APIRouter(prefix=ADDRESS, tags=TAGS)
