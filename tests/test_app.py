@@ -142,7 +142,7 @@ def test_two_apps_share_a_process_and_a_data_folder(make_settings: MakeSettings)
         one.recognition.add_example(service, "Ada", tiny_models.portrait(1), Options())
         found = two.recognition.recognize(service, tiny_models.portrait(1), Options())
         assert found[0].matches[0].subject == "Ada"
-        one.recognition.delete_subject(service, "Ada")
+        one.known_faces.delete_subject(service, "Ada")
         found = two.recognition.recognize(service, tiny_models.portrait(1), Options())
         assert found[0].matches == []
 
@@ -337,7 +337,7 @@ def test_an_index_is_kept_from_one_app_to_the_next(make_settings: MakeSettings) 
         app.keeper.start()
         found = app.recognition.recognize(service, tiny_models.portrait(1), Options())
         assert [match.subject for match in found[0].matches] == ["Ada"]
-        app.recognition.delete_examples(service, [added.image_id])
+        app.known_faces.delete_examples(service, [added.image_id])
         assert not list(folder.glob("*/*.rows"))
 
 

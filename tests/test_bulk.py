@@ -104,10 +104,10 @@ def numbered(number: int) -> bytes:
 
 
 def collection(app: App, service: Service) -> dict[str, tuple[str, bytes]]:
-    page = app.recognition.examples(service, None, 0, 2000)
+    page = app.known_faces.examples(service, None, 0, 2000)
     found = {}
     for one in page.examples:
-        photograph = app.recognition.photograph(service, one.image_id)
+        photograph = app.known_faces.photograph(service, one.image_id)
         found[str(one.image_id)] = (one.subject, photograph.content if photograph else b"")
     return found
 
@@ -156,7 +156,7 @@ def test_an_import_that_is_repeated_adds_nothing(
         service = new_service(app)
         assert counted(list(importer(app, service).run(items))) == {"added": 20}
         before = collection(app, service)
-        app.recognition.rename_subject(service, "Subject 1", "Renamed")
+        app.known_faces.rename_subject(service, "Subject 1", "Renamed")
         assert counted(list(importer(app, service).run(items))) == {"duplicate": 20}
         assert collection(app, service).keys() == before.keys()
 
@@ -197,7 +197,7 @@ def test_a_photograph_that_was_deleted_meanwhile_is_no_duplicate(
     filling = enrolment(app, service)
     added = app.recognition.add_example(service, "Ann", ANN, Options())
     assert filling.examine("Ann", ANN) == Filed(added, added=False)
-    app.recognition.delete_example(service, added.image_id)
+    app.known_faces.delete_example(service, added.image_id)
     assert isinstance(filling.examine("Ann", ANN), Prepared)
 
 
@@ -213,7 +213,7 @@ def test_an_id_that_somebody_else_took_meanwhile_is_not_needed(app: App, service
     other = new_service(app, "other")
     mine, theirs = enrolment(app, service), enrolment(app, other)
     image_id = app.recognition.add_example(service, "Ann", ANN, Options()).image_id
-    app.recognition.delete_example(service, image_id)
+    app.known_faces.delete_example(service, image_id)
     here, there = mine.examine("Ann", ANN, image_id), theirs.examine("Ann", ANN, image_id)
     assert isinstance(here, Prepared)
     assert isinstance(there, Prepared)
@@ -340,7 +340,7 @@ def test_many_faces_share_a_transaction(app: App, service: Service) -> None:
 def test_what_is_told_as_added_can_be_found(app: App, service: Service) -> None:
     for outcome in importer(app, service).run([item(numbered(n)) for n in range(50)]):
         assert outcome.image_id is not None
-        assert app.recognition.photograph(service, outcome.image_id) is not None
+        assert app.known_faces.photograph(service, outcome.image_id) is not None
 
 
 def test_an_import_that_is_stopped_keeps_what_it_began_and_goes_on_the_next_time(
@@ -428,7 +428,7 @@ def fill(app: App, service: Service) -> None:
             app.recognition.add_example(service, subject, portrait, Options())
     for subject in ("Ann", "Ann", "Bob"):
         app.recognition.add_example(service, subject, ANN, Options())
-    app.recognition.create_subject(service, "Without a face")
+    app.known_faces.create_subject(service, "Without a face")
 
 
 def exported(
@@ -512,7 +512,7 @@ def test_what_is_deleted_while_an_export_runs_is_left_out(app: App, service: Ser
     entries = export.entries()
     kept = [next(entries)]
     for image_id in list(collection(app, service))[1:]:
-        app.recognition.delete_example(service, UUID(image_id))
+        app.known_faces.delete_example(service, UUID(image_id))
     written = {entry.name: b"".join(entry.content) for entry in [*kept, *entries]}
     assert len(written) == 3
     assert written["embeddings.jsonl"].count(b"\n") == 1

@@ -24,8 +24,8 @@ from knownface.errors import (
     PayloadTooLarge,
     UnreadableImage,
 )
-from knownface.recognition import checked_name
 from knownface.store.names import name_key
+from knownface.subject_names import checked_name
 
 LIMIT = 1000
 ID = UUID("6b135f5b-a365-4522-b1f1-4c9ac2dd0728")

@@ -72,7 +72,7 @@ def people(tmp_path: Path) -> Path:
 
 
 def subjects(app: App, service: Service) -> list[str]:
-    return [one.subject for one in app.recognition.examples(service, None, 0, 1000).examples]
+    return [one.subject for one in app.known_faces.examples(service, None, 0, 1000).examples]
 
 
 def counts(result: Result) -> dict[str, int]:
@@ -160,8 +160,8 @@ def test_photographs_are_kept_only_if_they_shall_be(
     run: Run, app: App, door: Service, people: Path
 ) -> None:
     run("import", people, "--no-save-images-to-db")
-    for one in app.recognition.examples(door, None, 0, 10).examples:
-        assert app.recognition.photograph(door, one.image_id) is None
+    for one in app.known_faces.examples(door, None, 0, 10).examples:
+        assert app.known_faces.photograph(door, one.image_id) is None
 
 
 @pytest.mark.usefixtures("door")
@@ -187,14 +187,14 @@ def test_an_export_comes_back_by_an_import(
     run: Run, app: App, door: Service, people: Path, tmp_path: Path, target: str
 ) -> None:
     run("import", people)
-    before = app.recognition.examples(door, None, 0, 10).examples
+    before = app.known_faces.examples(door, None, 0, 10).examples
     text = run("export", "--service", "door", "--to", target, "--embeddings").stdout
     assert "3 photographs of 3 faces" in text
     mode = stat.S_IMODE((tmp_path / target).stat().st_mode)
     assert mode & 0o077 == 0
-    app.recognition.delete_subjects(door)
+    app.known_faces.delete_subjects(door)
     assert counts(run("import", target, "--json")) == {"added": 3}
-    after = app.recognition.examples(door, None, 0, 10).examples
+    after = app.known_faces.examples(door, None, 0, 10).examples
     assert {(e.image_id, e.subject) for e in after} == {(e.image_id, e.subject) for e in before}
 
 

@@ -47,7 +47,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_tables: Path) -
     monkeypatch.setenv("KNOWNFACE_OFFLINE", "true")
     monkeypatch.setattr(command, "SECONDS_FOR_A_SERVER", 0.0)
     monkeypatch.setattr(command, "SECONDS_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("knownface.background._POLL_SECONDS", 0.01)
     with build(Settings()) as app:
         door, _ = app.accounts.create_service("default", "door", ServiceType.RECOGNITION)
         app.accounts.create_service("default", "cam", ServiceType.DETECTION)
@@ -160,7 +160,7 @@ def test_what_is_left_out_is_listed_with_its_reason(run: Run, data: Path) -> Non
 def test_a_change_that_fails_says_why(run: Run) -> None:
     with build(Settings(save_images_to_db=False)) as app:
         door = app.accounts.service("default", "door")
-        app.recognition.delete_subjects(door)
+        app.known_faces.delete_subjects(door)
         app.recognition.add_example(door, "Zoë", tiny_models.portrait(3), Options())
     failed = run("reembed", "door", "--model", OTHER, fails=1)
     assert "Not one example could be embedded" in complaint(failed)

@@ -22,7 +22,7 @@ FACES = 40
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for work all the time: the pause between two looks is none of these tests' concern."""
-    monkeypatch.setattr("knownface.copying._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("knownface.background._POLL_SECONDS", 0.01)
 
 
 @pytest.fixture

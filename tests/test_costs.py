@@ -174,7 +174,7 @@ def test_a_request_on_an_unchanged_database_runs_no_statement(app: App) -> None:
         assert request() == "Ada"
         assert app.accounts.authorize_at_once(key, ServiceType.RECOGNITION) == made
     assert sent == []
-    app.recognition.rename_subject(made, "Ada", "Grace")
+    app.known_faces.rename_subject(made, "Ada", "Grace")
     with statements() as sent:
         assert request() == "Grace"
     assert sent

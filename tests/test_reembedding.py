@@ -60,7 +60,7 @@ def make_app(
     tmp_path: Path, models: Path, sqlite_tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeApp]:
     """Return a maker of programs on one data folder; they are closed with the test."""
-    monkeypatch.setattr("knownface.reembedding._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("knownface.background._POLL_SECONDS", 0.01)
     data = with_tables(tmp_path / "data", sqlite_tables)
     made: list[App] = []
 
@@ -186,14 +186,14 @@ def test_embeddings_may_have_another_length(app: App, service: Service) -> None:
 
 
 def test_what_is_added_and_deleted_meanwhile_is_as_it_has_to_be(app: App, service: Service) -> None:
-    added = app.recognition.examples(service, name(0), 0, 1).examples[0]
+    added = app.known_faces.examples(service, name(0), 0, 1).examples[0]
 
     def interfere(number: int) -> None:
         if number == 2:
             app.recognition.add_example(service, name(9), tiny_models.portrait(9), ANY)
-            app.recognition.delete_example(service, added.image_id)
-            app.recognition.delete_subject(service, name(5))
-            app.recognition.rename_subject(service, name(4), name(44))
+            app.known_faces.delete_example(service, added.image_id)
+            app.known_faces.delete_subject(service, name(5))
+            app.known_faces.rename_subject(service, name(4), name(44))
 
     app.accounts.change_embedder(service, OTHER)
     worker, recognition = overtaken(app, interfere)
@@ -241,8 +241,8 @@ def test_examples_without_photograph_or_face_are_kept_aside_and_come_back(
     blind = make_app(save_images_to_db=False)
     blind.start()
     hidden = blind.recognition.add_example(service, name(6), tiny_models.portrait(6), ANY)
-    pair = app.recognition.examples(service, name(1), 0, 1).examples[0]
-    empty = app.recognition.examples(service, name(2), 0, 1).examples[0]
+    pair = app.known_faces.examples(service, name(1), 0, 1).examples[0]
+    empty = app.known_faces.examples(service, name(2), 0, 1).examples[0]
     with closing(sqlite3.connect(app.settings.data / "knownface.db")) as database, database:
         for example, content in (
             (pair, tiny_models.group([1, 2])),
@@ -263,10 +263,10 @@ def test_examples_without_photograph_or_face_are_kept_aside_and_come_back(
     ]
     assert knows(app, changed, 0, 3, 4, 5)
     assert all(similarity < 0.5 for _, similarity in seen(app, changed, 6))
-    assert app.recognition.examples(changed, None, 0, 99).total == PEOPLE + 1
+    assert app.known_faces.examples(changed, None, 0, 99).total == PEOPLE + 1
     with pytest.raises(ModelMismatch, match="kept aside"):
         app.recognition.verify_example(changed, hidden.image_id, tiny_models.portrait(6), ANY)
-    app.recognition.delete_example(changed, pair.image_id)
+    app.known_faces.delete_example(changed, pair.image_id)
     assert stored_models(app).count(EMBEDDER) == 2
 
     app.accounts.change_embedder(changed, EMBEDDER)

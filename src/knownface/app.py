@@ -9,12 +9,10 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from shlex import quote
 from typing import Final, Self
 
 from knownface import memory
@@ -22,13 +20,15 @@ from knownface.accounts import Accounts
 from knownface.administration import Administration
 from knownface.collections_by_service import Collections
 from knownface.copying import Copier
-from knownface.errors import ConfigurationError, KnownfaceError, ModelUnavailable
+from knownface.errors import ConfigurationError, KnownfaceError
 from knownface.identity import Desk
 from knownface.imaging import Decoder, ImageLimits
-from knownface.index import BACKENDS
 from knownface.keeping import Keeper, catch_up, follow_erasures, kept_indexes
+from knownface.known_faces import KnownFaces
+from knownface.preflight import chosen_models, embedder_refusal, refuse_unusable
 from knownface.provisioning import Provision, provide
 from knownface.provisioning import check as check_provision
+from knownface.readiness import Examiner, Readiness
 from knownface.recognition import Recognition
 from knownface.reembedding import Reembedder
 from knownface.settings import Settings
@@ -40,29 +40,13 @@ from knownface.vision.catalog import Catalog, Found
 from knownface.vision.install import Progress, ensure, silent
 from knownface.vision.optional import OptionalModels
 from knownface.vision.pipeline import Pipeline
-from knownface.vision.runtimes import openvino_installed
 from knownface.vision.scheduler import Scheduler
 from knownface.vision.session import Load, Network
 from knownface.vision.threads import FILE, Tuner
 
 log = logging.getLogger(__name__)
 
-OK: Final = "ok"
 _KEEP_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether requests can be served.
-
-    `checks` says of each thing "ok" or what is wrong with it, `models` what runs each required one.
-    `limits` are what this process takes of what is set for all workers together.
-    """
-
-    ready: bool
-    checks: Mapping[str, str]
-    models: Mapping[str, str]
-    limits: Mapping[str, int]
 
 
 class App:
@@ -119,6 +103,7 @@ class App:
             self.decoder,
             save_images=settings.save_images_to_db,
         )
+        self.known_faces = KnownFaces(store, self.collections)
         self.reembedder = Reembedder(
             store,
             self.recognition,
@@ -139,7 +124,7 @@ class App:
         self._closed = False
         self._started = False
         self._starting = threading.Lock()
-        self._probing = threading.Lock()
+        self._examiner = Examiner(store, pipeline)
 
     def __enter__(self) -> Self:
         self.start()
@@ -212,21 +197,13 @@ class App:
 
     def readiness(self) -> Readiness:
         """Look at the database and the models, running each required model unless one just ran."""
-        checks = {
-            "accepting": "shutting down" if self._draining else OK,
-            "database": _outcome(self.store.ping),
-            "models": self._models(),
-        }
-        if checks["models"] == OK:
-            checks["inference"] = self._inference()
-        models = {n.name: f"{n.runtime}, {n.threads_said}" for n in self.pipeline.required}
         limits = {
             "workers": self.settings.workers,
             "slots": self.settings.slots or cores(),
             "max_requests": self.settings.max_requests,
             "index_memory": self.settings.index_memory,
         }
-        return Readiness(all(check == OK for check in checks.values()), checks, models, limits)
+        return self._examiner.look(limits, started=self._started, draining=self._draining)
 
     def begin_drain(self) -> None:
         """Report "not ready" from now on; requests are still served. Safe in a signal handler."""
@@ -283,34 +260,6 @@ class App:
         network.path = found.path
         network.load()
 
-    def _models(self) -> str:
-        """Tell which required model no run can use; one that was unloaded comes back by itself."""
-        if not self._started:
-            return "not loaded yet"
-        states: list[tuple[str, str]] = [(n.name, n.state) for n in self.pipeline.required]
-        with suppress(KnownfaceError):
-            with self.store.snapshot() as tx:
-                chosen = tx.embedders()
-            states += [(name, self._state(name)) for name in sorted(chosen)]
-        return ", ".join(f"{n} is {s}" for n, s in states if s in ("absent", "failed")) or OK
-
-    def _state(self, embedder: str) -> str:
-        """Tell how a model is that was chosen for a service; it is loaded when that is called."""
-        try:
-            state = self.pipeline.open_embedder(embedder).state
-        except ModelUnavailable:
-            return "absent"
-        # Its file came after the start, which reads out of it how to feed it: until the next one
-        # every request is refused.
-        return "absent" if self.pipeline.embedder_named(embedder).mean is None else state
-
-    def _inference(self) -> str:
-        """Trust the last run of each required model if it went well, else run them all once."""
-        with self._probing:
-            if all(network.healthy for network in self.pipeline.required):
-                return OK
-            return _outcome(self.pipeline.probe)
-
 
 def build(settings: Settings) -> App:
     """Wire the whole program, its database migrated but its models not yet loaded.
@@ -322,10 +271,9 @@ def build(settings: Settings) -> App:
         store = open_store(settings)
         undo.callback(store.close)
         catalog = Catalog.load(settings.models_dir)
-        settings = settings.model_copy(update=_models(settings, catalog))
-        _check_index(settings)
-        _check_runtime(settings)
-        _check_people(settings)
+        settings = settings.model_copy(update=chosen_models(settings, catalog))
+        refuse_unusable(settings)
+        check_provision(provision_of(settings))
         slots = settings.slots or cores()
         scheduler = Scheduler(slots)
         undo.callback(scheduler.close)
@@ -351,50 +299,6 @@ def build(settings: Settings) -> App:
     return app
 
 
-def _models(settings: Settings, catalog: Catalog) -> dict[str, str]:
-    """Return the models that the settings mean by a name, which may be that of a pack.
-
-    Raises ConfigurationError that names the setting where it names no model for its task.
-    """
-    found = {}
-    for task, name in (("detector", settings.detector), ("embedder", settings.embedder)):
-        try:
-            found[task] = catalog.pick(name, task).name
-        except ConfigurationError as error:
-            raise ConfigurationError(f"KNOWNFACE_{task.upper()}: {error.message}") from None
-    return found
-
-
-def _check_index(settings: Settings) -> None:
-    if settings.index not in BACKENDS:
-        known = ", ".join(sorted(BACKENDS))
-        raise ConfigurationError(f"KNOWNFACE_INDEX is {settings.index!r}; there are: {known}.")
-
-
-def _check_runtime(settings: Settings) -> None:
-    if settings.runtime == "openvino" and not openvino_installed():
-        raise ConfigurationError(
-            "KNOWNFACE_RUNTIME is openvino, which is not installed here: install the package "
-            "openvino, or set it to auto."
-        )
-
-
-def _check_people(settings: Settings) -> None:
-    """Raise ConfigurationError for a setting about people that needs another one."""
-    needs = {
-        "smtp_url": ("public_url", "mail_from"),
-        "oidc_issuer": ("public_url", "oidc_client_id"),
-        "bootstrap_owner_email": ("bootstrap_owner_password",),
-        "bootstrap_owner_password": ("bootstrap_owner_email",),
-    }
-    for name, others in needs.items():
-        missing = [other for other in others if not getattr(settings, other)]
-        if getattr(settings, name) and missing:
-            named = " and ".join(f"KNOWNFACE_{other.upper()}" for other in missing)
-            raise ConfigurationError(f"KNOWNFACE_{name.upper()} is set: set {named}, too.")
-    check_provision(provision_of(settings))
-
-
 def provision_of(settings: Settings) -> Provision:
     """Return what the settings want to be there from the first start on."""
     keys = {
@@ -418,37 +322,6 @@ def open_desk(store: Store, settings: Settings) -> Desk:
         public_url=settings.public_url,
         smtp_url=settings.smtp_url,
         mail_from=settings.mail_from,
-    )
-
-
-def embedder_refusal(store: Store, usual: str, settings: Settings) -> str | None:
-    """Say why a server must not start with this embedder, None when it may.
-
-    Services that chose none of their own would compare what cannot be compared.
-    """
-    with store.snapshot() as tx:
-        stored = {s: tx.model(s.id) for s in tx.services() if s.embedder is None}
-    strange = {s: model for s, model in stored.items() if model not in (None, usual)}
-    if not strange:
-        return None
-    names = ", ".join(f"{s.name} ({s.application})" for s in strange)
-    models = sorted({str(model) for model in strange.values()})
-    first = next(iter(strange))
-    return (
-        f"KNOWNFACE_EMBEDDER is {usual}, but these services hold embeddings of "
-        f"{', '.join(models)}, which cannot be compared with its own: {names}. Start with "
-        f"KNOWNFACE_EMBEDDER={models[0]}, or change each of them first, be it now or while the "
-        f"server runs with {models[0]}: knownface reembed {quote(first.name)} "
-        f"--application {quote(first.application)} --model {usual}{_places(settings)}"
-    )
-
-
-def _places(settings: Settings) -> str:
-    """Return the flags that lead another command to the same data and models."""
-    said = settings.model_fields_set
-    flags = [("data", settings.data), ("models_dir", settings.models_dir)]
-    return "".join(
-        f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in flags if name in said
     )
 
 
@@ -480,15 +353,3 @@ def cores() -> int:
     except (OSError, ValueError):
         pass  # no container, or one without a quota ("max")
     return max(1, allowed or 1)
-
-
-def _outcome(check: Callable[[], None]) -> str:
-    """Return "ok", or what the check raised: our own words, else only the error's kind."""
-    try:
-        check()
-    except KnownfaceError as error:
-        return error.message
-    except Exception as error:
-        log.exception("readiness check failed")
-        return f"failed ({type(error).__name__})"
-    return OK

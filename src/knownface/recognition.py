@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, TypeVar
@@ -15,15 +13,14 @@ import numpy as np
 from knownface.collections_by_service import Collections
 from knownface.errors import (
     ExampleNotFound,
-    InvalidRequest,
-    KnownfaceError,
     ModelMismatch,
     NoFaceFound,
     TooManyFaces,
 )
 from knownface.following import mixed
 from knownface.imaging import Decoder, media_type
-from knownface.store import Renaming, Store, Transaction
+from knownface.store import Store
+from knownface.subject_names import new_name
 from knownface.types import (
     F32,
     Embedding,
@@ -31,10 +28,8 @@ from knownface.types import (
     Face,
     Image,
     Match,
-    Page,
     Photograph,
     Service,
-    Subject,
     Threshold,
 )
 from knownface.vision.catalog import ModelSpec
@@ -42,10 +37,6 @@ from knownface.vision.embedders import unit_vectors
 from knownface.vision.pipeline import CALCULATOR, Pipeline, calibration_of
 
 T = TypeVar("T")
-
-MAX_NAME: Final = 255
-# Whoever sends an address goes a step up at these, percent-encoded or not.
-_NOT_IN_PATHS: Final = frozenset({".", ".."})
 
 _FIVE_DECIMALS: Final = Decimal("0.00001")
 
@@ -223,75 +214,6 @@ class Recognition:
         vector = unit_vectors(model, [source])[0]
         return _ranked(model, unit_vectors(model, targets) @ vector)
 
-    # Subjects and examples
-
-    def create_subject(self, service: Service, name: str) -> Subject:
-        """Create a subject without examples (SubjectExists)."""
-        with self._store.begin() as tx:
-            return tx.create_subject(service.id, new_name(name))
-
-    def rename_subject(
-        self, service: Service, old: str, new: str, *, merge: bool = True
-    ) -> Renaming:
-        """Rename a subject, or merge it into the one of the new name (WouldMerge without `merge`).
-
-        It is not updated when nothing changes.
-        """
-        old, new = checked_name(old), new_name(new)
-        with self._store.begin() as tx:
-            return tx.rename_subject(service.id, old, new, merge=merge)
-
-    def delete_subject(self, service: Service, name: str) -> Subject:
-        """Erase a subject with its embeddings and photographs (SubjectNotFound)."""
-        with self._erasing(service) as tx:
-            return tx.delete_subject(service.id, checked_name(name))
-
-    def delete_subjects(self, service: Service) -> int:
-        """Erase the whole collection; returns how many subjects it held."""
-        with self._erasing(service) as tx:
-            return tx.delete_subjects(service.id)
-
-    def subject_names(self, service: Service) -> list[str]:
-        """Return every subject's name, oldest first."""
-        with self._store.snapshot() as tx:
-            return tx.subject_names(service.id)
-
-    def examples(self, service: Service, subject: str | None, page: int, size: int) -> Page:
-        """Return one page of examples, of one subject or (None) of all."""
-        with self._store.snapshot() as tx:
-            return tx.examples(service.id, subject=subject, page=page, size=size)
-
-    def delete_example(self, service: Service, image_id: UUID) -> Example:
-        """Erase one example; a subject whose last example goes, goes too (ExampleNotFound)."""
-        with self._erasing(service) as tx:
-            deleted = tx.delete_examples(service.id, [image_id])
-        if not deleted:
-            raise ExampleNotFound(f"Image {image_id} not found")
-        return deleted[0]
-
-    def delete_examples(self, service: Service, image_ids: Sequence[UUID]) -> list[Example]:
-        """Erase these examples at once and return those there were, in the order asked for."""
-        with self._erasing(service) as tx:
-            return tx.delete_examples(service.id, image_ids)
-
-    def move_examples(
-        self, service: Service, image_ids: Sequence[UUID], subject: str
-    ) -> list[Example]:
-        """File these examples under a subject, new or not; return those that were another's."""
-        with self._store.begin() as tx:
-            return tx.move_examples(service.id, image_ids, new_name(subject))
-
-    def delete_examples_of(self, service: Service, subject: str | None) -> int:
-        """Erase a subject with its examples, or (None) all examples; returns how many examples."""
-        name = None if subject is None else checked_name(subject)
-        with self._erasing(service) as tx:
-            return tx.delete_examples_of(service.id, name)
-
-    def photograph(self, service: Service, image_id: UUID) -> Photograph | None:
-        """Return the picture an example was made from, byte for byte, if it is kept."""
-        with self._store.snapshot() as tx:
-            return tx.photograph(service.id, image_id)
-
     # Reports
 
     def versions(
@@ -309,15 +231,6 @@ class Recognition:
             )
 
     # Steps
-
-    @contextmanager
-    def _erasing(self, service: Service) -> Iterator[Transaction]:
-        """Open a transaction that erases; afterwards nothing of it is left in memory either."""
-        with self._store.begin() as tx:
-            yield tx
-        # What is deleted is deleted: should this fail, the next search makes up for it.
-        with suppress(KnownfaceError):
-            self._collections.refresh(service.id)
 
     def _least_similarity(self, service: Service, options: Options) -> float:
         """Return the similarity from which a subject is named; at 0 the nearest one always is."""
@@ -382,33 +295,6 @@ class Recognition:
 def rounded(value: float) -> float:
     """Round half-up to 5 decimals, as CompreFace does, on the digits that Python would print."""
     return float(Decimal(repr(float(value))).quantize(_FIVE_DECIMALS, ROUND_HALF_UP))
-
-
-def checked_name(name: str) -> str:
-    """Return a subject's name in Unicode's composed form, or say why it cannot be one."""
-    name = unicodedata.normalize("NFC", name)
-    categories = {unicodedata.category(character) for character in name}
-    if categories <= {"Cf", "Zs", "Zl", "Zp"} or not name.strip():
-        raise InvalidRequest("Subject name cannot be empty")
-    if len(name) > MAX_NAME:
-        raise InvalidRequest(f"Subject name size must be between 1 and {MAX_NAME}")
-    if categories & {"Cc", "Cs"}:
-        raise InvalidRequest("The name cannot contain control characters")
-    return name
-
-
-def new_name(name: str) -> str:
-    """Return a name that a subject may get, as `checked_name`, or say why it cannot be one.
-
-    One that is stored already may be another: it can still be read, renamed and deleted.
-    """
-    name = checked_name(name)
-    if name in _NOT_IN_PATHS:
-        raise InvalidRequest(
-            f'A subject cannot be called "{name}": browsers and other clients take it out of '
-            "addresses. Choose another name."
-        )
-    return name
 
 
 def _reaching(least: float, matches: list[Match]) -> list[Match]:

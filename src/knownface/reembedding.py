@@ -9,13 +9,12 @@ all at once. Requests come first: a picture is only begun when none of theirs wa
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-from uuid import uuid4
 
+from knownface.background import Background
 from knownface.collections_by_service import Collections
 from knownface.errors import (
     ConfigurationError,
@@ -33,18 +32,15 @@ log = logging.getLogger(__name__)
 
 NO_PHOTOGRAPH: Final = "No photograph of it is kept"
 
-_POLL_SECONDS: Final = 1.0
-_MOST_SECONDS: Final = 30.0  # between two attempts while everything fails
 _BATCH: Final = 4  # pictures of one thread between two renewals of the claim
 _CLEANED: Final = 500  # old vectors removed in one transaction
 _GIVE_WAY_SECONDS: Final = 1.0  # for one picture, or a busy server would never be done
 
 
-class Reembedder:
-    """One process's share in the work; `start` begins it in a thread, `stop` ends it in order.
+class Reembedder(Background):
+    """One process's share in the changes.
 
-    `threads` pictures are worked on at a time. One that is `polite` lets requests go first. Where
-    `only` is given, other services are left to other processes.
+    `threads` pictures are worked on at a time. One that is `polite` lets requests go first.
     """
 
     def __init__(
@@ -55,28 +51,19 @@ class Reembedder:
         *,
         threads: int = 1,
     ) -> None:
+        super().__init__(
+            "reembed",
+            log,
+            waits="changes of embedders wait",
+            failed="a change of embedder failed and is tried again",
+        )
         self.threads = threads
         self.polite = True
-        self.only: int | None = None
         self._store = store
         self._recognition = recognition
         self._pipeline = recognition.pipeline
         self._collections = collections
-        self._name = str(uuid4())
         self._seen: dict[int, str | None] = {}
-        self.stopping = threading.Event()  # set by `stop`
-        self._thread = threading.Thread(target=self._live, name="reembed", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look for work; a second call does nothing."""
-        if not self._thread.is_alive() and not self.stopping.is_set():
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the pictures at hand and leave the rest to whoever comes next."""
-        self.stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def turn(self) -> None:
         """Forget what earlier changes made useless, and do all the work there is now."""
@@ -85,21 +72,8 @@ class Reembedder:
             chosen = {service.id: service.embedder for service in tx.services()}
         self._forget(chosen)
         for job in jobs:
-            mine = self.only in (None, job.service_id) and not job.working
-            if mine and not self.stopping.is_set():
+            if self._mine(job.service_id, working=job.working):
                 self._attempt(job)
-
-    def _live(self) -> None:
-        pause = _POLL_SECONDS
-        while not self.stopping.wait(pause):
-            pause = min(2 * pause, _MOST_SECONDS)  # after a failure
-            try:
-                self.turn()
-                pause = _POLL_SECONDS
-            except KnownfaceError as error:
-                log.warning("changes of embedders wait", extra={"reason": error.message})
-            except BaseException:  # even SystemExit: nobody else would go on
-                log.exception("a change of embedder failed and is tried again")
 
     def _attempt(self, job: Reembedding) -> None:
         with self._store.begin() as tx:

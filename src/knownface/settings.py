@@ -11,10 +11,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -23,6 +21,16 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from knownface.errors import ConfigurationError
+from knownface.setting_values import (
+    Budget,
+    ByteCount,
+    Networks,
+    Origins,
+    Port,
+    SmtpUrl,
+    WebAddress,
+    lower,
+)
 
 PREFIX: Final = "KNOWNFACE_"
 DOTENV: Final = Path(".env")
@@ -32,83 +40,12 @@ _NOT_SETTINGS: Final = re.compile(
     # What Kubernetes and Docker add to every container beside a service called "knownface".
     r"|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_.*)"
 )
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_LARGEST: Final = 1 << 40
-_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/,]+", re.IGNORECASE)
-
-
-def _bytes(value: object) -> object:
-    """Read `5MB`, `10M`, `5 MiB` or `5242880`; M is MiB, as in CompreFace."""
-    if not isinstance(value, str):
-        return value
-    found = _SIZE.fullmatch(value.strip())
-    if not found:
-        raise ValueError("should be a size such as 5MB, 10M or 5242880")
-    size = float(found[1]) * _UNITS[found[2].upper()]
-    if size > _LARGEST:
-        raise ValueError("is larger than any file")
-    return int(size)
-
-
-def _origins(value: object) -> object:
-    """Refuse what no browser sends: an origin is a scheme and a host, without a path."""
-    if isinstance(value, str):
-        for origin in value.split(","):
-            if not _ORIGIN.fullmatch(origin.strip().rstrip("/")):
-                raise ValueError("should be * or origins such as https://faces.example:8443")
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _port(value: object) -> object:
-    """Pass over the `tcp://…` that Kubernetes puts into KNOWNFACE_PORT (see `_NOT_SETTINGS`)."""
-    return 8000 if isinstance(value, str) and value.startswith(("tcp://", "udp://")) else value
-
-
-def _address(value: object) -> object:
-    """Refuse what is no address of a web server; take it without its last slash."""
-    if not isinstance(value, str) or not value:
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("should be an address such as https://faces.example")
-    return value.rstrip("/")
-
-
-def _smtp(value: object) -> object:
-    if isinstance(value, str) and value:
-        try:
-            parts = urlsplit(value)
-            sound = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
-        except ValueError:  # the port is no number
-            sound = False
-        if not sound:
-            raise ValueError("should be smtp://USER:PASSWORD@HOST:PORT or smtps://…")
-    return value
-
-
-def _networks(value: object) -> object:
-    if isinstance(value, str):
-        for network in filter(None, map(str.strip, value.split(","))):
-            try:
-                ip_network(network, strict=False)
-            except ValueError:
-                raise ValueError("should be addresses or networks such as 10.0.0.0/8") from None
-    return value
 
 
 def _secret(description: str) -> str:
     """Return a setting whose value is never shown."""
     secret: str = Field("", description=description, repr=False, json_schema_extra={"secret": True})
     return secret
-
-
-ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-Budget = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
 
 
 class Settings(BaseSettings):
@@ -125,9 +62,7 @@ class Settings(BaseSettings):
         description="Address to listen on; 127.0.0.1 keeps the server to this machine.",
         min_length=1,
     )
-    port: Annotated[int, BeforeValidator(_port)] = Field(
-        8000, description="Port to listen on; 0 takes a free one.", ge=0, le=65535
-    )
+    port: Port = Field(8000, description="Port to listen on; 0 takes a free one.", ge=0, le=65535)
     database_url: str = Field(
         default_factory=lambda chosen: f"sqlite:///{chosen['data'] / 'knownface.db'}",
         description="Database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
@@ -191,7 +126,7 @@ class Settings(BaseSettings):
         "where that was measured to pay, after the first start.",
         ge=0,
     )
-    runtime: Annotated[Literal["auto", "openvino", "onnxruntime"], BeforeValidator(_lower)] = Field(
+    runtime: Annotated[Literal["auto", "openvino", "onnxruntime"], BeforeValidator(lower)] = Field(
         "auto",
         description="What runs the models; auto takes OpenVINO where it is the faster one.",
     )
@@ -224,26 +159,26 @@ class Settings(BaseSettings):
         description="Memory for the indexes of all services, such as 2GB; beyond it those that "
         "were not searched the longest are given back. 0 sets no limit.",
     )
-    cors_origins: Annotated[str, BeforeValidator(_origins)] = Field(
+    cors_origins: Origins = Field(
         "*",
         description="Web pages that may call the API: origins with commas between, or *.",
     )
-    public_url: Annotated[str, BeforeValidator(_address)] = Field(
+    public_url: WebAddress = Field(
         "",
         description="Address at which people reach the server, such as https://faces.example: what "
         "the links in mails begin with.",
     )
-    trusted_proxies: Annotated[str, BeforeValidator(_networks)] = Field(
+    trusted_proxies: Networks = Field(
         "",
         description="Proxies in front of the server, whose X-Forwarded-For and X-Forwarded-Proto "
         "are believed: addresses or networks with commas between.",
     )
-    registration: Annotated[Literal["invited", "open", "closed"], BeforeValidator(_lower)] = Field(
+    registration: Annotated[Literal["invited", "open", "closed"], BeforeValidator(lower)] = Field(
         "invited",
         description="Who may sign up, once the server has its owner: the invited, everybody, or "
         "nobody, so that only `knownface user create` makes accounts.",
     )
-    smtp_url: Annotated[str, BeforeValidator(_smtp)] = Field(
+    smtp_url: SmtpUrl = Field(
         "",
         description="Mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps:// for TLS from the "
         "first byte. Without it nothing is mailed, and links are handed on by hand.",
@@ -251,7 +186,7 @@ class Settings(BaseSettings):
         json_schema_extra={"secret": True},
     )
     mail_from: str = Field("", description="Sender of the mails, such as faces@example.org.")
-    oidc_issuer: Annotated[str, BeforeValidator(_address)] = Field(
+    oidc_issuer: WebAddress = Field(
         "", description="OpenID Connect provider to sign in with, by the address of its issuer."
     )
     oidc_client_id: str = Field("", description="What the provider knows this server as.")
@@ -274,9 +209,9 @@ class Settings(BaseSettings):
     bootstrap_detection_key: str = _secret("The same for a detection service.")
     bootstrap_verification_key: str = _secret("The same for a verification service.")
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
+        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)
     ] = Field("info", description="Least severity that is logged.")
-    log_format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["json", "text"], BeforeValidator(lower)] = Field(
         "json", description="One JSON object a line, or text for people."
     )
     offline: bool = Field(False, description="Never fetch models; what is missing stops the start.")

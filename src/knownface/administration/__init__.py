@@ -7,7 +7,7 @@ line, who may do everything that is possible at all.
 
 from __future__ import annotations
 
-from knownface.administration.use_cases import Administration, Made
-from knownface.administration.values import SAME, Listing, Part, Same, usable_title
+from knownface.administration.use_cases import Administration
+from knownface.administration.values import SAME, Listing, Made, Part, Same, usable_title
 
 __all__ = ["SAME", "Administration", "Listing", "Made", "Part", "Same", "usable_title"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from knownface.administration.access import (
 from knownface.administration.values import (
     SAME,
     Listing,
+    Made,
     Part,
     Same,
     future,
@@ -58,14 +58,6 @@ if TYPE_CHECKING:
     from knownface.store import Store, Transaction
     from knownface.store.overview import ApplicationInfo, ServiceInfo
     from knownface.usage import Statistics, UsageCounter
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A service that was just made, with its key, which nobody can read any more later."""
-
-    info: ServiceInfo
-    key: str
 
 
 class Administration:

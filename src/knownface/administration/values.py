@@ -6,10 +6,13 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from knownface.errors import InvalidRequest, UnusableName
 from knownface.store.names import normalized
+
+if TYPE_CHECKING:
+    from knownface.store.overview import ServiceInfo
 
 T = TypeVar("T")
 
@@ -53,6 +56,14 @@ class Part:
         found = [one for one in items if wanted in name(one).casefold()]
         first = self.page * self.size
         return Listing(found[first : first + self.size], self.page, self.size, len(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A service that was just made, with its key, which nobody can read any more later."""
+
+    info: ServiceInfo
+    key: str
 
 
 def usable_title(name: str, what: str) -> str:

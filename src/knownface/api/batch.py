@@ -10,9 +10,10 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
-from knownface.api import openapi, wire
+from knownface.api import operations, wire
 from knownface.api.answers import NO_STORE
-from knownface.api.deps import Batch, ManyPictures, RecognitionService, Turn, TurnDep
+from knownface.api.deps import RecognitionService, Turn, TurnDep
+from knownface.api.submissions import Batch, ManyPictures
 from knownface.bulk.enrolment import Enrolment, Filed, Prepared
 from knownface.bulk.exporting import Export, zip_pieces
 from knownface.errors import KnownfaceError
@@ -23,7 +24,7 @@ Found = Prepared | Filed | KnownfaceError
 router: Final = APIRouter(prefix="/api/v1/recognition/faces/batch", tags=["Examples"])
 
 
-@router.post("", **openapi.ADD_EXAMPLES)
+@router.post("", **operations.ADD_EXAMPLES)
 async def add_examples(turn: TurnDep, service: RecognitionService, sent: ManyPictures) -> Response:
     """Save the one face of each picture; one that fails does not keep the others from it.
 
@@ -55,7 +56,7 @@ def _shown(subject: str, found: Found, filed: Iterator[Filed]) -> wire.Json:
     return wire.example(replace(one.example, subject=subject))
 
 
-@router.get("", **openapi.EXPORT)
+@router.get("", **operations.EXPORT)
 async def export(turn: TurnDep, service: RecognitionService) -> Response:
     """Download all photographs, a folder for each subject, which can be imported again."""
     subject = turn.query.text("subject") or None

@@ -24,9 +24,10 @@ from knownface.errors import (
     UnreadableImage,
 )
 
+JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
 
-_JSON: Final = re.compile(r"application/(json|[\w.+-]+\+json)")
+_JSON_KIND: Final = re.compile(r"application/(json|[\w.+-]+\+json)")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _MOST_PARTS: Final = 100
@@ -37,7 +38,7 @@ _LONGEST_TEXT: Final = 64 << 10
 def media_kind(content_type: str) -> str:
     """Return the type without its parameters, and `application/json` for every kind of JSON."""
     kind = content_type.partition(";")[0].strip().lower()
-    return "application/json" if _JSON.fullmatch(kind) else kind
+    return JSON if _JSON_KIND.fullmatch(kind) else kind
 
 
 # JSON

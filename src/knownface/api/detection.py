@@ -7,13 +7,14 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from knownface.api import openapi, wire
-from knownface.api.deps import Asked, DetectionService, OnePicture, Submission, Turn, TurnDep
+from knownface.api import operations, wire
+from knownface.api.deps import Asked, DetectionService, Turn, TurnDep
+from knownface.api.submissions import OnePicture, Submission
 
 router: Final = APIRouter(prefix="/api/v1/detection", tags=["Detection"])
 
 
-@router.post("/detect", **openapi.DETECT)
+@router.post("/detect", **operations.DETECT)
 async def detect(turn: TurnDep, _: DetectionService, sent: OnePicture) -> Response:
     """Find the faces in a picture."""
     return await detected(turn, sent)

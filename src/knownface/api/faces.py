@@ -10,21 +10,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from knownface.accounts import key_digest
-from knownface.api import openapi, wire
+from knownface.api import operations, wire
 from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.bodies import uuids_of
-from knownface.api.deps import (
-    ImageId,
-    OnePicture,
-    RecognitionService,
-    Submission,
-    Turn,
-    TurnDep,
-    decoded,
-)
+from knownface.api.deps import ImageId, RecognitionService, Turn, TurnDep, decoded
+from knownface.api.submissions import OnePicture, Submission
 from knownface.app import App
 from knownface.errors import InvalidRequest
-from knownface.recognition import Options, new_name
+from knownface.recognition import Options
+from knownface.subject_names import new_name
 from knownface.types import Example, Photograph, Service, ServiceType
 
 DEFAULT_SIZE: Final = 20
@@ -34,7 +28,7 @@ router: Final = APIRouter(prefix="/api/v1/recognition/faces", tags=["Examples"])
 static: Final = APIRouter(prefix="/api/v1/static", tags=["Examples"])
 
 
-@router.post("", **openapi.ADD_EXAMPLE)
+@router.post("", **operations.ADD_EXAMPLE)
 async def add_example(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
     """Save the one face of a picture as an example of a subject, which is created if need be."""
     return await added(turn, service, sent)
@@ -55,51 +49,51 @@ async def added(turn: Turn, service: Service, sent: Submission) -> Response:
     return json_answer(wire.example(replace(example, subject=subject)), 201)
 
 
-@router.get("", **openapi.LIST_EXAMPLES)
+@router.get("", **operations.LIST_EXAMPLES)
 async def list_examples(turn: TurnDep, service: RecognitionService) -> Response:
     """List the examples of one subject or of all, oldest first, page by page."""
     query = turn.query
     page = query.forgiving("page", 0, least=0)
     size = query.forgiving("size", DEFAULT_SIZE, least=1, most=LARGEST_SIZE)
     subject = query.text("subject") or None
-    found = await turn.use(lambda: turn.app.recognition.examples(service, subject, page, size))
+    found = await turn.use(lambda: turn.app.known_faces.examples(service, subject, page, size))
     return json_answer(wire.page(found))
 
 
-@router.delete("", **openapi.DELETE_EXAMPLES_OF)
+@router.delete("", **operations.DELETE_EXAMPLES_OF)
 async def delete_examples_of(turn: TurnDep, service: RecognitionService) -> Response:
     """Delete a subject with its examples, or without `subject` all examples there are."""
     subject = turn.query.text("subject")
     if subject is not None and not subject.strip():
         # Somebody's variable was empty: that is no wish to delete everybody.
         raise InvalidRequest("Subject name is empty")
-    deleted = await turn.use(lambda: turn.app.recognition.delete_examples_of(service, subject))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_examples_of(service, subject))
     return json_answer({"deleted": deleted})
 
 
-@router.post("/delete", **openapi.DELETE_EXAMPLES)
+@router.post("/delete", **operations.DELETE_EXAMPLES)
 async def delete_examples(turn: TurnDep, service: RecognitionService) -> Response:
     """Delete several examples at once; ids that do not exist are skipped."""
     ids = uuids_of(await turn.json())
-    deleted = await turn.use(lambda: turn.app.recognition.delete_examples(service, ids))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_examples(service, ids))
     return json_answer([wire.example(one) for one in deleted])
 
 
-@router.delete("/{image_id}", **openapi.DELETE_EXAMPLE)
+@router.delete("/{image_id}", **operations.DELETE_EXAMPLE)
 async def delete_example(turn: TurnDep, service: RecognitionService, image_id: ImageId) -> Response:
     """Delete one example with its photograph."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_example(service, image_id))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_example(service, image_id))
     return json_answer(wire.example(deleted))
 
 
-@router.get("/{image_id}/img", **openapi.DOWNLOAD)
+@router.get("/{image_id}/img", **operations.DOWNLOAD)
 async def download(turn: TurnDep, service: RecognitionService, image_id: ImageId) -> Response:
     """Download the picture that an example was made from; no bytes when there is none."""
-    found = await turn.use(lambda: turn.app.recognition.photograph(service, image_id))
+    found = await turn.use(lambda: turn.app.known_faces.photograph(service, image_id))
     return _picture(turn.request, image_id, found)
 
 
-@static.get("/{key}/images/{image_id}", **openapi.STATIC)
+@static.get("/{key}/images/{image_id}", **operations.STATIC)
 async def show(turn: TurnDep, key: str, image_id: ImageId) -> Response:
     """Download the same picture as an `<img>` does, which cannot send a header.
 

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from knownface import __version__
-from knownface.api import openapi
+from knownface.api import operations
 from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.deps import TurnDep
 from knownface.api.metrics import Metrics
@@ -17,13 +17,13 @@ from knownface.api.metrics import Metrics
 router: Final = APIRouter(tags=["Health"])
 
 
-@router.get("/healthz", **openapi.HEALTH)
+@router.get("/healthz", **operations.HEALTH)
 async def healthz() -> Response:
     """Tell that the process answers; restart it when it does not."""
     return json_answer({"status": "ok", "version": __version__}, headers=NO_STORE)
 
 
-@router.get("/readyz", **openapi.READY)
+@router.get("/readyz", **operations.READY)
 async def readyz(turn: TurnDep) -> Response:
     """Tell whether requests can be served: database, models and one real run of them."""
     readiness = await turn.look(turn.app.readiness)
@@ -36,7 +36,7 @@ async def readyz(turn: TurnDep) -> Response:
     return json_answer(document, 200 if readiness.ready else 503, NO_STORE)
 
 
-@router.get("/metrics", **openapi.METRICS)
+@router.get("/metrics", **operations.METRICS)
 async def metrics(turn: TurnDep) -> Response:
     """Give the metrics in Prometheus' text format."""
     found: Metrics = turn.request.app.state.metrics
@@ -44,7 +44,7 @@ async def metrics(turn: TurnDep) -> Response:
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})
 
 
-@router.get("/api/v1/config", **openapi.CONFIG)
+@router.get("/api/v1/config", **operations.CONFIG)
 async def config(turn: TurnDep) -> Response:
     """Tell the size limits in bytes."""
     settings = turn.app.settings
@@ -56,7 +56,7 @@ async def config(turn: TurnDep) -> Response:
     )
 
 
-@router.get("/api/v1/consistence/status", **openapi.CONSISTENCE)
+@router.get("/api/v1/consistence/status", **operations.CONSISTENCE)
 async def consistence(turn: TurnDep) -> Response:
     """Tell whether all stored embeddings come from the model in use."""
     consistent = await turn.use(turn.app.recognition.consistent)

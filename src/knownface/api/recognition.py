@@ -7,24 +7,17 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from knownface.api import openapi, wire
+from knownface.api import operations, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embeddings_of, fields_of
-from knownface.api.deps import (
-    Asked,
-    ImageId,
-    OnePicture,
-    RecognitionService,
-    Submission,
-    Turn,
-    TurnDep,
-)
+from knownface.api.deps import Asked, ImageId, RecognitionService, Turn, TurnDep
+from knownface.api.submissions import OnePicture, Submission
 from knownface.types import Service
 
 router: Final = APIRouter(prefix="/api/v1/recognition", tags=["Recognition"])
 
 
-@router.post("/recognize", **openapi.RECOGNIZE)
+@router.post("/recognize", **operations.RECOGNIZE)
 async def recognize(turn: TurnDep, service: RecognitionService, sent: OnePicture) -> Response:
     """Find the faces in a picture and the subjects that each resembles most."""
     return await recognized(turn, service, sent)
@@ -45,7 +38,7 @@ async def recognized(turn: Turn, service: Service, sent: Submission) -> Response
     return await turn.use_with(service, work)
 
 
-@router.post("/faces/{image_id}/verify", **openapi.VERIFY_EXAMPLE)
+@router.post("/faces/{image_id}/verify", **operations.VERIFY_EXAMPLE)
 async def verify_example(
     turn: TurnDep, service: RecognitionService, image_id: ImageId, sent: OnePicture
 ) -> Response:
@@ -63,7 +56,7 @@ async def verify_example(
     return await turn.use_with(service, work)
 
 
-@router.post("/embeddings/recognize", **openapi.RECOGNIZE_EMBEDDINGS)
+@router.post("/embeddings/recognize", **operations.RECOGNIZE_EMBEDDINGS)
 async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Response:
     """Find the subjects that each embedding resembles most."""
     document = await turn.json()
@@ -79,7 +72,7 @@ async def recognize_embeddings(turn: TurnDep, service: RecognitionService) -> Re
     return await turn.use_with(service, work)
 
 
-@router.post("/embeddings/faces/{image_id}/verify", **openapi.VERIFY_EMBEDDINGS_WITH_EXAMPLE)
+@router.post("/embeddings/faces/{image_id}/verify", **operations.VERIFY_EMBEDDINGS_WITH_EXAMPLE)
 async def verify_embeddings_with_example(
     turn: TurnDep, service: RecognitionService, image_id: ImageId
 ) -> Response:

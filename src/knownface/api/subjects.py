@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from knownface.api import openapi
+from knownface.api import operations
 from knownface.api.answers import json_answer
 from knownface.api.bodies import fields_of
 from knownface.api.deps import RecognitionService, SubjectInPath, TurnDep
@@ -16,25 +16,25 @@ from knownface.errors import InvalidRequest
 router: Final = APIRouter(prefix="/api/v1/recognition/subjects", tags=["Subjects"])
 
 
-@router.post("", **openapi.CREATE_SUBJECT)
+@router.post("", **operations.CREATE_SUBJECT)
 async def create_subject(turn: TurnDep, service: RecognitionService) -> Response:
     """Create a subject without examples.
 
     This is optional: adding an example creates its subject.
     """
     name = _name(fields_of(await turn.json()).get("subject"))
-    subject = await turn.use(lambda: turn.app.recognition.create_subject(service, name))
+    subject = await turn.use(lambda: turn.app.known_faces.create_subject(service, name))
     return json_answer({"subject": subject.name}, 201)
 
 
-@router.get("", **openapi.LIST_SUBJECTS)
+@router.get("", **operations.LIST_SUBJECTS)
 async def list_subjects(turn: TurnDep, service: RecognitionService) -> Response:
     """List all subjects, oldest first."""
-    names = await turn.use(lambda: turn.app.recognition.subject_names(service))
+    names = await turn.use(lambda: turn.app.known_faces.subject_names(service))
     return json_answer({"subjects": names})
 
 
-@router.put("/{subject}", **openapi.RENAME_SUBJECT)
+@router.put("/{subject}", **operations.RENAME_SUBJECT)
 async def rename_subject(
     turn: TurnDep, service: RecognitionService, subject: SubjectInPath
 ) -> Response:
@@ -45,7 +45,7 @@ async def rename_subject(
     document = await turn.json()
     # The .NET SDK sends the new name bare, not inside an object.
     new = _name(document if isinstance(document, str) else fields_of(document).get("subject"))
-    done = await turn.use(lambda: turn.app.recognition.rename_subject(service, subject, new))
+    done = await turn.use(lambda: turn.app.known_faces.rename_subject(service, subject, new))
     return json_answer({"updated": done.updated})
 
 
@@ -55,19 +55,19 @@ async def delete_nameless_subject(service: RecognitionService) -> Response:  # n
     raise InvalidRequest("Subject name cannot be empty")
 
 
-@router.delete("/{subject}", **openapi.DELETE_SUBJECT)
+@router.delete("/{subject}", **operations.DELETE_SUBJECT)
 async def delete_subject(
     turn: TurnDep, service: RecognitionService, subject: SubjectInPath
 ) -> Response:
     """Delete a subject with its examples and photographs."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_subject(service, subject))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_subject(service, subject))
     return json_answer({"subject": deleted.name})
 
 
-@router.delete("", **openapi.DELETE_SUBJECTS)
+@router.delete("", **operations.DELETE_SUBJECTS)
 async def delete_subjects(turn: TurnDep, service: RecognitionService) -> Response:
     """Delete all subjects with their examples and photographs."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_subjects(service))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_subjects(service))
     return json_answer({"deleted": deleted})
 
 

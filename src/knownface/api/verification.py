@@ -7,15 +7,16 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from knownface.api import openapi, wire
+from knownface.api import operations, wire
 from knownface.api.answers import json_answer
 from knownface.api.bodies import embedding_of, embeddings_of, fields_of
-from knownface.api.deps import Asked, Submission, Turn, TurnDep, TwoPictures, VerificationService
+from knownface.api.deps import Asked, Turn, TurnDep, VerificationService
+from knownface.api.submissions import Submission, TwoPictures
 
 router: Final = APIRouter(prefix="/api/v1/verification", tags=["Verification"])
 
 
-@router.post("/verify", **openapi.VERIFY)
+@router.post("/verify", **operations.VERIFY)
 async def verify(turn: TurnDep, _: VerificationService, sent: TwoPictures) -> Response:
     """Compare the one face of the source picture with each face of the target picture."""
     return await verified(turn, sent)
@@ -34,7 +35,7 @@ async def verified(turn: Turn, sent: Submission) -> Response:
     return await turn.use(work)
 
 
-@router.post("/embeddings/verify", **openapi.VERIFY_EMBEDDINGS)
+@router.post("/embeddings/verify", **operations.VERIFY_EMBEDDINGS)
 async def verify_embeddings(turn: TurnDep, _: VerificationService) -> Response:
     """Compare a source embedding with target embeddings, the most similar first."""
     document = await turn.json()

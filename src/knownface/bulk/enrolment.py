@@ -16,10 +16,11 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from knownface.errors import ModelMismatch
-from knownface.recognition import Options, Recognition, new_name
+from knownface.recognition import Options, Recognition
 from knownface.store import Store, Transaction
 from knownface.store.examples import New
 from knownface.store.names import name_key
+from knownface.subject_names import new_name
 from knownface.types import Embedding, Example, Photograph, Service
 
 _NAMESPACE: Final = UUID("5c7b1a52-4b0f-4a5e-9a63-0f2f4c1d8e77")

@@ -22,7 +22,7 @@ from knownface.errors import (
     Unavailable,
     UnreadableImage,
 )
-from knownface.recognition import new_name
+from knownface.subject_names import new_name
 from knownface.types import Example
 
 _PATH: Final = "/api/v1/recognition/faces/batch"

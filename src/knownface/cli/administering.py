@@ -13,6 +13,7 @@ from knownface.cli import output
 from knownface.settings import Settings
 
 if TYPE_CHECKING:
+    from knownface.accounts import Accounts
     from knownface.administration import Administration
     from knownface.store import Store
     from knownface.store.overview import ServiceInfo
@@ -47,6 +48,19 @@ def opened(settings: Settings) -> Iterator[tuple[Administration, Store]]:
     store = open_store(settings)
     try:
         yield Administration(store, UsageCounter(store)), store
+    finally:
+        store.close()
+
+
+@contextmanager
+def opened_accounts(settings: Settings) -> Iterator[Accounts]:
+    """Give the use cases of services and their models on the database of the settings."""
+    from knownface.accounts import Accounts
+    from knownface.app import open_store
+
+    store = open_store(settings)
+    try:
+        yield Accounts(store)
     finally:
         store.close()
 

@@ -214,7 +214,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 def _embedders(settings: Settings) -> Iterator[Finding]:
     """Look at the models that services go by, once there are services."""
-    from knownface.app import embedder_refusal
+    from knownface.preflight import embedder_refusal
     from knownface.store import Store
     from knownface.vision.catalog import Catalog
 

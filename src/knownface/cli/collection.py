@@ -101,7 +101,7 @@ def rename_subject(
       knownface service subjects rename --name door --subject Ada --to "Ada Lovelace"
       knownface service subjects rename --name door --subject ada2 --to Ada --merge
     """
-    from knownface.recognition import checked_name, new_name
+    from knownface.subject_names import checked_name, new_name
 
     old, new = checked_name(subject), new_name(to)
     with _collection(settings, application, name) as (store, service):
@@ -128,7 +128,7 @@ def delete_subject(
     settings: Settings, name: str, application: str, subject: str, yes: bool, as_json: bool
 ) -> None:
     """Erase a subject with its examples and photographs."""
-    from knownface.recognition import checked_name
+    from knownface.subject_names import checked_name
 
     subject = checked_name(subject)
     with _collection(settings, application, name) as (store, service):
@@ -193,7 +193,7 @@ def move_examples(
 
     Ids that do not exist are passed over, and so are examples that the subject has already.
     """
-    from knownface.recognition import new_name
+    from knownface.subject_names import new_name
 
     to = new_name(to)
     with _collection(settings, application, name) as (store, service), store.begin() as tx:

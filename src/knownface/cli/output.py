@@ -6,8 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn, TaskID
 
 Progress = Callable[[str, int, int], None]
 
@@ -55,19 +59,9 @@ def progress() -> Iterator[Progress]:
         yield line
         return
 
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn
-    from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks = {}
-
-        def bar(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total or None)
-            bars.update(tasks[stage], completed=done, total=total or None)
-
+    with _bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn()) as bar:
         yield bar
 
 
@@ -79,9 +73,7 @@ def measuring() -> Iterator[Progress]:
             yield line
         return
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
     from rich.text import Text
 
     class Rate(TextColumn):
@@ -96,8 +88,18 @@ def measuring() -> Iterator[Progress]:
         Rate(""),
         TimeRemainingColumn(),
     )
+    with _bars(*columns) as bar:
+        yield bar
+
+
+@contextmanager
+def _bars(*columns: ProgressColumn) -> Iterator[Progress]:
+    """Show a bar a stage on a screen, below each other."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
     with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
 
         def bar(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

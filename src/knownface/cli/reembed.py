@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from knownface.cli import output
+from knownface.cli.administering import opened_accounts
 from knownface.cli.run import Failure, with_settings
 from knownface.errors import ConfigurationError
 from knownface.settings import Settings
@@ -72,7 +73,7 @@ def reembed(
     """
     if sum((model is not None, status, cancel)) != 1:
         raise click.UsageError("Give one of --model, --status and --cancel.")
-    with _accounts(settings) as accounts:
+    with opened_accounts(settings) as accounts:
         service = accounts.service(application, name)
         if cancel:
             _cancel(accounts, service)
@@ -209,18 +210,6 @@ def _document(service: Service, now: EmbedderChange) -> dict[str, object]:
 
 def _running(change: Reembedding) -> bool:
     return change.state is ReembeddingState.RUNNING
-
-
-@contextmanager
-def _accounts(settings: Settings) -> Iterator[Accounts]:
-    from knownface.accounts import Accounts
-    from knownface.app import open_store
-
-    store = open_store(settings)
-    try:
-        yield Accounts(store)
-    finally:
-        store.close()
 
 
 @contextmanager

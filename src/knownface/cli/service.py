@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import click
 
 from knownface.cli import output
-from knownface.cli.administering import NOBODY, administration, typed_name, yes
+from knownface.cli.administering import (
+    NOBODY,
+    STORE,
+    administration,
+    opened_accounts,
+    typed_name,
+    yes,
+)
 from knownface.cli.administering import as_json as _as_json
 from knownface.cli.administering import own_key as _own_key
 from knownface.cli.administering import service_named as _named
@@ -20,10 +25,6 @@ from knownface.cli.services import clone, rename, show_, statistics
 from knownface.settings import Settings
 from knownface.types import Service, ServiceType, Threshold
 
-if TYPE_CHECKING:
-    from knownface.accounts import Accounts
-
-STORE = ("data", "database_url")
 MODEL = ("models_dir", "embedder")  # whose table of false match rates is asked
 SAVE_IMAGES = {"yes": True, "no": False, "server": None}
 
@@ -92,7 +93,7 @@ def create(
       knownface service create --type detection --name cam --application home --json
     """
     threshold = _threshold(settings, similarity_threshold, max_fmr)
-    with _accounts(settings) as accounts:
+    with opened_accounts(settings) as accounts:
         made, key = accounts.create_service(
             application, name, ServiceType(kind), key, threshold=threshold
         )
@@ -106,7 +107,7 @@ def create(
 @with_settings(*STORE)
 def list_(settings: Settings, as_json: bool) -> None:
     """List all services, without their keys, which nobody can read any more."""
-    with _accounts(settings) as accounts:
+    with opened_accounts(settings) as accounts:
         services = accounts.services()
     if services or as_json:
         _print(services, as_json)
@@ -145,7 +146,7 @@ def update(
         raise click.UsageError(
             "Give one of --similarity-threshold, --max-fmr and --no-threshold, or --save-images."
         )
-    with _accounts(settings) as accounts:
+    with opened_accounts(settings) as accounts:
         changed = accounts.service(application, name)
         if given:
             threshold = _threshold(settings, similarity_threshold, max_fmr, changed.embedder)
@@ -193,7 +194,7 @@ def rotate_key(
     settings: Settings, name: str, application: str, key: str | None, as_json: bool
 ) -> None:
     """Give a service a new key and print it, once; the old key opens nothing from now on."""
-    with _accounts(settings) as accounts:
+    with opened_accounts(settings) as accounts:
         key = accounts.rotate_key(application, name, key)
         found = accounts.service(application, name)
     _print_key(found, key, as_json)
@@ -201,18 +202,6 @@ def rotate_key(
 
 for command in (show_, rename, clone, keys, subjects, examples, statistics):
     service.add_command(command)
-
-
-@contextmanager
-def _accounts(settings: Settings) -> Iterator[Accounts]:
-    from knownface.accounts import Accounts
-    from knownface.app import open_store
-
-    store = open_store(settings)
-    try:
-        yield Accounts(store)
-    finally:
-        store.close()
 
 
 def _threshold(

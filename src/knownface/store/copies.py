@@ -11,7 +11,7 @@ takes over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -34,8 +34,9 @@ from sqlalchemy import (
 
 from knownface.errors import InvalidRequest
 from knownface.store.changes import gone
+from knownface.store.claims import CLAIM_SECONDS
 from knownface.store.queries import chunks
-from knownface.store.reembeddings import CLAIM_SECONDS, Reembeddings
+from knownface.store.reembeddings import Reembeddings
 from knownface.store.tables import (
     copying,
     embedding,
@@ -109,26 +110,12 @@ class Copies(Reembeddings):
 
     def claim_copy(self, target_id: int, worker: str, *, seconds: float = CLAIM_SECONDS) -> bool:
         """Give the work on a copy to this process unless another renewed its claim lately."""
-        moment = self._moment()
-        free = or_(
-            copying.c.worker.is_(None),
-            copying.c.worker == worker,
-            copying.c.heartbeat < moment - timedelta(seconds=seconds),
-        )
-        claimed = self.connection.execute(
-            update(copying)
-            .where(copying.c.target_id == target_id, copying.c.state == _RUNNING, free)
-            .values(worker=worker, heartbeat=moment)
-        )
-        return claimed.rowcount == 1
+        running = and_(copying.c.target_id == target_id, copying.c.state == _RUNNING)
+        return self._claim_job(copying, running, worker, seconds=seconds)
 
     def release_copy(self, target_id: int, worker: str) -> None:
         """Let another process go on at once."""
-        self.connection.execute(
-            update(copying)
-            .where(copying.c.target_id == target_id, copying.c.worker == worker)
-            .values(worker=None)
-        )
+        self._change_job(copying, _held(target_id, worker), worker=None)
 
     def copy_some(self, target_id: int, worker: str, *, most: int, most_bytes: int) -> bool:
         """Copy some examples, but for the first no more than so many bytes of photographs; renews
@@ -221,8 +208,7 @@ class Copies(Reembeddings):
     # A piece of it
 
     def _held_copy(self, target_id: int, worker: str) -> Copying | None:
-        held = and_(copying.c.target_id == target_id, copying.c.worker == worker)
-        found = self._copies(and_(held, copying.c.state == _RUNNING))
+        found = self._copies(and_(_held(target_id, worker), copying.c.state == _RUNNING))
         return found[0] if found else None
 
     def _hold_source(self, source_id: int) -> None:
@@ -346,26 +332,25 @@ class Copies(Reembeddings):
         return False
 
     def _set(self, target_id: int, worker: str, changes: Mapping[str, object]) -> bool:
-        updated = self.connection.execute(
-            update(copying)
-            .where(copying.c.target_id == target_id, copying.c.worker == worker)
-            .values({"heartbeat": self._moment(), **changes})
-        )
-        return updated.rowcount == 1
+        held = _held(target_id, worker)
+        return self._change_job(copying, held, heartbeat=self._moment(), **changes)
 
     def _copies(self, which: ColumnElement[bool]) -> list[Copying]:
         rows = self.connection.execute(
             select(copying).where(which).order_by(copying.c.queued_at, copying.c.target_id)
         ).all()
-        alive = self._moment() - timedelta(seconds=CLAIM_SECONDS) if rows else None
         return [
             Copying(
                 *(row.target_id, row.source_id, CopyState(row.state), row.done, row.total),
-                working=row.worker is not None and alive is not None and row.heartbeat > alive,
+                working=working,
                 failure=row.failure,
             )
-            for row in rows
+            for row, working in zip(rows, self._worked_on(rows), strict=True)
         ]
+
+
+def _held(target_id: int, worker: str) -> ColumnElement[bool]:
+    return and_(copying.c.target_id == target_id, copying.c.worker == worker)
 
 
 def _ended(state: CopyState, moment: datetime) -> dict[str, object]:

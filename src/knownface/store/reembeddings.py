@@ -9,7 +9,6 @@ piece. One process at a time works on a service: it has to renew its claim, or a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -27,8 +26,9 @@ from sqlalchemy import (
 )
 
 from knownface.errors import InvalidRequest, ServiceNotFound
+from knownface.store.claims import CLAIM_SECONDS, Claims
 from knownface.store.examples import Examples
-from knownface.store.queries import chunks, now
+from knownface.store.queries import chunks
 from knownface.store.tables import (
     embedding,
     example,
@@ -40,14 +40,11 @@ from knownface.store.tables import (
 )
 from knownface.types import Embedding, Example, LeftOut, Reembedding, ReembeddingState
 
-# Longer than the most pictures between two renewals take, on the slowest machine.
-CLAIM_SECONDS: Final = 15.0
-
 _RUNNING: Final = ReembeddingState.RUNNING.value
 _OPEN: Final = or_(reembedding.c.state == _RUNNING, reembedding.c.unclean)
 
 
-class Reembeddings(Examples):
+class Reembeddings(Examples, Claims):
     """Each method that takes a `worker` does nothing and says so once that one lost its claim."""
 
     def queue_reembedding(self, service_id: int, model: str) -> bool:
@@ -86,24 +83,12 @@ class Reembeddings(Examples):
 
     def claim(self, service_id: int, worker: str, *, seconds: float = CLAIM_SECONDS) -> bool:
         """Give the work on a service to this process unless another renewed its claim lately."""
-        moment = self._moment()
-        free = or_(
-            reembedding.c.worker.is_(None),
-            reembedding.c.worker == worker,
-            reembedding.c.heartbeat < moment - timedelta(seconds=seconds),
-        )
-        claimed = self.connection.execute(
-            update(reembedding)
-            .where(reembedding.c.service_id == service_id, _OPEN, free)
-            .values(worker=worker, heartbeat=moment)
-        )
-        return claimed.rowcount == 1
+        wanted = and_(reembedding.c.service_id == service_id, _OPEN)
+        return self._claim_job(reembedding, wanted, worker, seconds=seconds)
 
     def release(self, service_id: int, worker: str) -> None:
         """Let another process go on at once."""
-        self.connection.execute(
-            update(reembedding).where(_held(service_id, worker)).values(worker=None)
-        )
+        self._change_job(reembedding, _held(service_id, worker), worker=None)
 
     def survey(self, service_id: int, worker: str) -> bool:
         """Count anew how many examples there are and how many are through."""
@@ -120,7 +105,7 @@ class Reembeddings(Examples):
             "done": through.select_from(example).scalar_subquery(),
         }
         held = and_(_held(service_id, worker), reembedding.c.state == _RUNNING)
-        return self._update(held, heartbeat=self._moment(), **counts)
+        return self._change_job(reembedding, held, heartbeat=self._moment(), **counts)
 
     def lacking(
         self, service_id: int, model: str, *, after_key: int = 0, limit: int = 100
@@ -172,7 +157,9 @@ class Reembeddings(Examples):
             if values:
                 self.connection.execute(insert(table), values)
         done = reembedding.c.done + len(rows) + len(reasons)
-        return self._update(_held(service_id, worker), heartbeat=self._moment(), done=done)
+        return self._change_job(
+            reembedding, _held(service_id, worker), heartbeat=self._moment(), done=done
+        )
 
     def switch(self, service_id: int, worker: str, *, after_key: int) -> bool:
         """Compare the embeddings of the new model from now on; False while an example lacks one.
@@ -212,7 +199,7 @@ class Reembeddings(Examples):
         moment = self._moment()
         self._lock(service_id)
         held = and_(_held(service_id, worker), reembedding.c.state != _RUNNING)
-        if not self._update(held, heartbeat=moment):
+        if not self._change_job(reembedding, held, heartbeat=moment):
             return None
         compared = select(service.c.model).where(service.c.id == service_id).scalar_subquery()
         other = embedding.alias("other")
@@ -244,7 +231,7 @@ class Reembeddings(Examples):
                 left_out.c.example_key.in_(of_service), left_out.c.model != compared
             )
         )
-        self._update(held, unclean=False, worker=None)
+        self._change_job(reembedding, held, unclean=False, worker=None)
         self.erased = self.erased_elsewhere = True
         return None
 
@@ -294,8 +281,10 @@ class Reembeddings(Examples):
             .where(which)
             .order_by(reembedding.c.queued_at, reembedding.c.service_id)
         ).all()
-        alive = self._moment() - timedelta(seconds=CLAIM_SECONDS) if rows else now()
-        return [_reembedding(row, alive) for row in rows]
+        return [
+            _reembedding(row, working=working)
+            for row, working in zip(rows, self._worked_on(rows), strict=True)
+        ]
 
     def _renew(self, service_id: int, model: str) -> None:
         of_service = select(example.c.key).where(example.c.service_id == service_id)
@@ -346,18 +335,9 @@ class Reembeddings(Examples):
         return self.connection.execute(select(reembedding.c.model).where(held)).first() is not None
 
     def _end(self, which: ColumnElement[bool], state: ReembeddingState, **values: object) -> bool:
-        return self._update(which, state=state.value, finished_at=self._moment(), **values)
-
-    def _update(self, which: ColumnElement[bool], **values: object) -> bool:
-        updated = self.connection.execute(update(reembedding).where(which).values(values))
-        return updated.rowcount == 1
-
-    def _moment(self) -> datetime:
-        """Return the database's own time: the clocks of several servers differ."""
-        if self.connection.dialect.name == "sqlite":
-            return now()
-        moment: datetime = self.connection.execute(select(func.clock_timestamp())).scalar_one()
-        return moment
+        return self._change_job(
+            reembedding, which, state=state.value, finished_at=self._moment(), **values
+        )
 
 
 def _held(service_id: int, worker: str) -> ColumnElement[bool]:
@@ -370,14 +350,14 @@ def _lacking(model: ColumnElement[str]) -> ColumnElement[bool]:
     return and_(~embedded, ~given_up)
 
 
-def _reembedding(row: Row[*tuple[object, ...]], alive: datetime) -> Reembedding:
+def _reembedding(row: Row[*tuple[object, ...]], *, working: bool) -> Reembedding:
     return Reembedding(
         row.service_id,
         row.model,
         ReembeddingState(row.state),
         done=row.done,
         total=row.total,
-        working=row.worker is not None and row.heartbeat > alive,
+        working=working,
         unclean=row.unclean,
         failure=row.failure,
         queued_at=row.queued_at,

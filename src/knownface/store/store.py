@@ -10,7 +10,8 @@ from typing import Protocol
 from sqlalchemy import func, select
 
 from knownface.store.browsing import Browsing
-from knownface.store.engines import Database, open_database
+from knownface.store.database import Database
+from knownface.store.engines import open_database
 from knownface.store.keys import Keys
 from knownface.store.migrations import is_current, migrate
 from knownface.store.overview import Overview

@@ -58,7 +58,7 @@ def test_nothing_that_is_sent_about_faces_breaks_the_server(
     services = [one for one in app.accounts.services() if one.name == "fuzzed"]
     if not services:
         services = [app.accounts.create_service("tests", "fuzzed", ServiceType.RECOGNITION)[0]]
-        app.recognition.create_subject(services[0], "Ann")
+        app.known_faces.create_subject(services[0], "Ann")
     token = app.tokens.issue(owner(app), "fuzz", None)[1]
     method, path = operation.split(" ")
     segment = quote(name, safe="", errors="ignore")

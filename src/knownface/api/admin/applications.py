@@ -7,12 +7,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from knownface.administration import Part
 from knownface.api.admin import schemas_services as schemas
 from knownface.api.admin import wire
 from knownface.api.admin import wire_services as wires
-from knownface.api.admin.deps import ActorDep, AskedDep, Number, answer, base_of, done, sent
-from knownface.api.admin.describing import PREFIX, SEARCHING, operation
+from knownface.api.admin.deps import ActorDep, Number, PartDep, answer, base_of, done, sent
+from knownface.api.admin.describing import PREFIX, listing, operation
 from knownface.api.deps import Turn, TurnDep
 from knownface.errors import UserNotFound
 from knownface.people import Actor, Role
@@ -35,7 +34,6 @@ _MEMBER: Final = {
     "last_name": "Roe",
     "role": "USER",
 }
-_PAGE: Final = {"page": 0, "size": 50, "total": 1}
 _NAME_ERRORS: Final = {
     400: "The name is taken (17), has a character that is not allowed (36), or its length (26)."
 }
@@ -44,15 +42,9 @@ _ENDING_ERRORS: Final = {400: "The name is not that of what was to be deleted (2
 NamedBody = Annotated[schemas.Named, Depends(sent(schemas.Named))]
 
 
-@router.get(
-    "",
-    **operation(
-        schemas.ApplicationList, {"applications": [_APPLICATION], **_PAGE}, query=SEARCHING
-    ),
-)
-async def list_applications(turn: TurnDep, actor: ActorDep, asked: AskedDep) -> Response:
+@router.get("", **listing(schemas.ApplicationList, "applications", _APPLICATION))
+async def list_applications(turn: TurnDep, actor: ActorDep, part: PartDep) -> Response:
     """List the applications that one sees, oldest first."""
-    part = Part(asked.search, asked.page, asked.size)
     found = await turn.use(lambda: turn.app.administration.applications(actor, part))
     return answer(wires.listing("applications", found, wires.application))
 
@@ -114,15 +106,12 @@ async def delete_application(
     return done()
 
 
-@router.get(
-    "/{application_id}/members",
-    **operation(schemas.MemberList, {"members": [_MEMBER], **_PAGE}, query=SEARCHING),
-)
+@router.get("/{application_id}/members", **listing(schemas.MemberList, "members", _MEMBER))
 async def list_members(
-    turn: TurnDep, actor: ActorDep, application_id: Number, asked: AskedDep
+    turn: TurnDep, actor: ActorDep, application_id: Number, part: PartDep
 ) -> Response:
     """List who belongs to an application, by name."""
-    part, admin = Part(asked.search, asked.page, asked.size), turn.app.administration
+    admin = turn.app.administration
     found = await turn.use(lambda: admin.members(actor, application_id, part))
     return answer(wires.listing("members", found, wires.member))
 

@@ -8,13 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from knownface.administration import Part
 from knownface.api.admin import collection_operations as operations
 from knownface.api.admin.access import UsableCollection, WorkingTurn
-from knownface.api.admin.deps import Asked, AskedDep, answer
+from knownface.api.admin.deps import PartDep, answer
 from knownface.api.admin.pictures import address
 from knownface.api.bodies import fields_of, uuids_of
-from knownface.api.deps import OnePicture, SubjectInPath, Turn, TurnDep
+from knownface.api.deps import SubjectInPath, Turn, TurnDep
 from knownface.api.faces import added
+from knownface.api.submissions import OnePicture
 from knownface.api.wire import Json
 from knownface.errors import EmptyField, InvalidRequest
 from knownface.store import SeenExample, SeenSubject
@@ -24,15 +26,15 @@ router: Final = APIRouter(prefix=operations.ADDRESS, tags=operations.TAGS)
 
 
 @router.get("/subjects", **operations.SUBJECTS)
-async def list_subjects(turn: TurnDep, service: UsableCollection, asked: AskedDep) -> Response:
+async def list_subjects(turn: TurnDep, service: UsableCollection, part: PartDep) -> Response:
     """List the subjects whose names hold `search`, by name, page by page."""
 
     def work() -> Response:
         with turn.app.store.snapshot() as tx:
             seen, total = tx.browse_subjects(
-                service.id, search=asked.search, page=asked.page, size=asked.size
+                service.id, search=part.search, page=part.page, size=part.size
             )
-        return _page("subjects", [_subject(turn, service, one) for one in seen], asked, total)
+        return _page("subjects", [_subject(turn, service, one) for one in seen], part, total)
 
     return await turn.use(work)
 
@@ -41,7 +43,7 @@ async def list_subjects(turn: TurnDep, service: UsableCollection, asked: AskedDe
 async def create_subject(turn: TurnDep, service: UsableCollection) -> Response:
     """Create a subject without examples."""
     name = _text(fields_of(await turn.json()), "subject")
-    subject = await turn.use(lambda: turn.app.recognition.create_subject(service, name))
+    subject = await turn.use(lambda: turn.app.known_faces.create_subject(service, name))
     return answer({"subject": subject.name}, 201)
 
 
@@ -67,7 +69,7 @@ async def delete_subject(
     turn: TurnDep, service: UsableCollection, subject: SubjectInPath
 ) -> Response:
     """Delete a subject with its examples and photographs."""
-    deleted = await turn.use(lambda: turn.app.recognition.delete_subject(service, subject))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_subject(service, subject))
     return answer({"subject": deleted.name})
 
 
@@ -78,16 +80,16 @@ async def delete_any_subject(turn: TurnDep, service: UsableCollection) -> Respon
 
 
 @router.get("/examples", **operations.EXAMPLES)
-async def list_examples(turn: TurnDep, service: UsableCollection, asked: AskedDep) -> Response:
+async def list_examples(turn: TurnDep, service: UsableCollection, part: PartDep) -> Response:
     """List the examples of one subject or of all, oldest first, page by page."""
     name = turn.query.text("subject") or None
 
     def work() -> Response:
         with turn.app.store.snapshot() as tx:
             seen, total = tx.browse_examples(
-                service.id, subject_name=name, page=asked.page, size=asked.size
+                service.id, subject_name=name, page=part.page, size=part.size
             )
-        return _page("examples", [_example(turn, service, one) for one in seen], asked, total)
+        return _page("examples", [_example(turn, service, one) for one in seen], part, total)
 
     return await turn.use(work)
 
@@ -102,7 +104,7 @@ async def add_example(turn: WorkingTurn, service: UsableCollection, sent: OnePic
 async def delete_examples(turn: TurnDep, service: UsableCollection) -> Response:
     """Delete examples with their photographs; ids that do not exist are skipped."""
     ids = _ids(fields_of(await turn.json()))
-    deleted = await turn.use(lambda: turn.app.recognition.delete_examples(service, ids))
+    deleted = await turn.use(lambda: turn.app.known_faces.delete_examples(service, ids))
     return answer({"deleted": len(deleted)})
 
 
@@ -111,7 +113,7 @@ async def move_examples(turn: TurnDep, service: UsableCollection) -> Response:
     """File examples under another subject, which is created if need be."""
     fields = fields_of(await turn.json())
     ids, name = _ids(fields), _text(fields, "subject")
-    moved = await turn.use(lambda: turn.app.recognition.move_examples(service, ids, name))
+    moved = await turn.use(lambda: turn.app.known_faces.move_examples(service, ids, name))
     return answer({"moved": len(moved)})
 
 
@@ -120,13 +122,13 @@ async def _renamed(turn: Turn, service: Service, subject: str) -> Response:
     new, merge = _text(fields, "subject"), fields.get("merge", False)
     if not isinstance(merge, bool):
         raise InvalidRequest("Field merge should be true or false")
-    recognition = turn.app.recognition
-    done = await turn.use(lambda: recognition.rename_subject(service, subject, new, merge=merge))
+    known = turn.app.known_faces
+    done = await turn.use(lambda: known.rename_subject(service, subject, new, merge=merge))
     return answer({"updated": done.updated, "merged": done.merged})
 
 
-def _page(name: str, shown: list[Json], asked: Asked, total: int) -> Response:
-    return answer({name: shown, "page": asked.page, "size": asked.size, "total": total})
+def _page(name: str, shown: list[Json], part: Part, total: int) -> Response:
+    return answer({name: shown, "page": part.page, "size": part.size, "total": total})
 
 
 def _subject(turn: Turn, service: Service, seen: SeenSubject) -> Json:

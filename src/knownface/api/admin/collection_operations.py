@@ -9,9 +9,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from knownface.api import openapi, schemas
-from knownface.api.admin.describing import PAGING, PREFIX, in_query, operation
-from knownface.api.openapi import Document, Operation
+from knownface.api import operations, schemas
+from knownface.api.admin.describing import PAGING, PREFIX, operation
+from knownface.api.openapi import Document, Operation, in_query
 from knownface.api.schemas import Schema
 
 ADDRESS: Final = f"{PREFIX}/services/{{service_id}}"
@@ -190,4 +190,4 @@ def tried(public: Operation) -> Operation:
     return {**public, "responses": {**kept, **refused}}
 
 
-ADD_EXAMPLE: Final = tried(openapi.ADD_EXAMPLE)
+ADD_EXAMPLE: Final = tried(operations.ADD_EXAMPLE)

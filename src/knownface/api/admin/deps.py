@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from knownface.administration import Part
 from knownface.api.admin import wire
 from knownface.api.answers import NO_STORE, json_answer
 from knownface.api.deps import TurnDep
@@ -196,25 +196,16 @@ def _unusable(error: ValidationError) -> InvalidRequest:
     return InvalidRequest(f"{name or 'The body'}: {first['msg']}")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which page of a list is asked for, and what is searched for in it."""
-
-    search: str
-    page: int
-    size: int
-
-
-async def _asked(turn: TurnDep) -> Asked:
+async def _part(turn: TurnDep) -> Part:
     query = turn.query
-    return Asked(
+    return Part(
         (query.text("search") or "").strip(),
         query.forgiving("page", 0, least=0),
         query.forgiving("size", USUAL, least=1, most=MOST),
     )
 
 
-AskedDep = Annotated[Asked, Depends(_asked)]
+PartDep = Annotated[Part, Depends(_part)]
 
 
 # A number of the database; a larger one would be none of its integers.

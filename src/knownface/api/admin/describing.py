@@ -8,9 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from knownface.api import schemas
-
-Document = dict[str, Any]
+from knownface.api.openapi import Document, failures, in_query
 
 PREFIX: Final = "/admin/api"
 NO_CONTENT: Final = 204
@@ -45,8 +43,7 @@ def operation(
     else:
         content = {"application/json": {"example": example}}
         responses[status] = {"model": answer, "content": content}
-    for number, description in {**_USUAL, **(errors or {})}.items():
-        responses[number] = {"model": schemas.Failure, "description": description}
+    responses |= failures({**_USUAL, **(errors or {})})
     extra: Document = {}
     if query:
         extra["parameters"] = list(query)
@@ -62,15 +59,10 @@ def operation(
     return described
 
 
-def in_query(name: str, schema: Document, description: str) -> Document:
-    """Describe a parameter of the query."""
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "schema": schema,
-        "description": description,
-    }
+def listing(answer: type[BaseModel], name: str, example: object) -> dict[str, Any]:
+    """Return the same for a list that can be searched; its pages are under `name`."""
+    page = {name: [example], "page": 0, "size": 50, "total": 1}
+    return operation(answer, page, query=_SEARCHING)
 
 
 PAGING: Final = (
@@ -81,7 +73,7 @@ PAGING: Final = (
         "How many are on a page.",
     ),
 )
-SEARCHING: Final = (
+_SEARCHING: Final = (
     in_query("search", {"type": "string"}, "Words that each of them has to hold."),
     *PAGING,
 )

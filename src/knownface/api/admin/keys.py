@@ -7,11 +7,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from knownface.administration import SAME, Part
+from knownface.administration import SAME
 from knownface.api.admin import schemas_services as schemas
 from knownface.api.admin import wire_services as wires
-from knownface.api.admin.deps import ActorDep, AskedDep, Number, answer, done, sent
-from knownface.api.admin.describing import PREFIX, SEARCHING, operation
+from knownface.api.admin.deps import ActorDep, Number, PartDep, answer, done, sent
+from knownface.api.admin.describing import PREFIX, listing, operation
 from knownface.api.deps import TurnDep
 
 router: Final = APIRouter(prefix=f"{PREFIX}/services/{{service_id}}/keys", tags=["Admin: services"])
@@ -28,19 +28,10 @@ _MADE: Final = {**_KEY, "key": "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"}
 _ERRORS: Final = {400: "The name is taken (17) or cannot be used, or the end is over (26)."}
 
 
-@router.get(
-    "",
-    **operation(
-        schemas.KeyList,
-        {"keys": [_KEY], "page": 0, "size": 50, "total": 1},
-        query=SEARCHING,
-    ),
-)
-async def list_keys(
-    turn: TurnDep, actor: ActorDep, service_id: Number, asked: AskedDep
-) -> Response:
+@router.get("", **listing(schemas.KeyList, "keys", _KEY))
+async def list_keys(turn: TurnDep, actor: ActorDep, service_id: Number, part: PartDep) -> Response:
     """List the keys of a service, oldest first; of each only its last characters are known."""
-    part, admin = Part(asked.search, asked.page, asked.size), turn.app.administration
+    admin = turn.app.administration
     found = await turn.use(lambda: admin.keys(actor, service_id, part))
     return answer(wires.listing("keys", found, wires.key))
 

@@ -7,13 +7,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from knownface.administration import SAME, Part, Same
+from knownface.administration import SAME, Same
 from knownface.api.admin import schemas_services as schemas
 from knownface.api.admin import wire_services as wires
 from knownface.api.admin.applications import NamedBody
-from knownface.api.admin.deps import ActorDep, AskedDep, Number, answer, done, sent
-from knownface.api.admin.describing import PREFIX, SEARCHING, in_query, operation
+from knownface.api.admin.deps import ActorDep, Number, PartDep, answer, done, sent
+from knownface.api.admin.describing import PREFIX, listing, operation
 from knownface.api.deps import TurnDep
+from knownface.api.openapi import in_query
 from knownface.errors import InvalidRequest
 from knownface.types import ServiceType, Threshold
 
@@ -38,7 +39,6 @@ _COPIED: Final = {
     **_SERVICE,
     "copy": {"state": "running", "done": 0, "total": 480, "failure": None},
 }
-_PAGE: Final = {"page": 0, "size": 50, "total": 1}
 _ERRORS: Final = {
     400: "The name is taken (17) or has a character that is not allowed (36); another value (26)."
 }
@@ -52,14 +52,13 @@ _SPAN: Final = {
 
 
 @router.get(
-    "/applications/{application_id}/services",
-    **operation(schemas.ServiceList, {"services": [_SERVICE], **_PAGE}, query=SEARCHING),
+    "/applications/{application_id}/services", **listing(schemas.ServiceList, "services", _SERVICE)
 )
 async def list_services(
-    turn: TurnDep, actor: ActorDep, application_id: Number, asked: AskedDep
+    turn: TurnDep, actor: ActorDep, application_id: Number, part: PartDep
 ) -> Response:
     """List the services of an application, oldest first."""
-    part, admin = Part(asked.search, asked.page, asked.size), turn.app.administration
+    admin = turn.app.administration
     found = await turn.use(lambda: admin.services(actor, application_id, part))
     return answer(wires.listing("services", found, wires.service))
 

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from knownface.api import openapi
+from knownface.api import operations
 from knownface.api.admin.access import (
     UsableCollection,
     UsableDetection,
@@ -18,27 +18,27 @@ from knownface.api.admin.access import (
     WorkingTurn,
 )
 from knownface.api.admin.collection_operations import ADDRESS, TAGS, tried
-from knownface.api.deps import OnePicture, TwoPictures
 from knownface.api.detection import detected
 from knownface.api.recognition import recognized
+from knownface.api.submissions import OnePicture, TwoPictures
 from knownface.api.verification import verified
 
 router: Final = APIRouter(prefix=ADDRESS, tags=TAGS)
 
 
-@router.post("/recognize", **tried(openapi.RECOGNIZE))
+@router.post("/recognize", **tried(operations.RECOGNIZE))
 async def recognize(turn: WorkingTurn, service: UsableCollection, sent: OnePicture) -> Response:
     """Find the faces in a picture and the subjects that each resembles most."""
     return await recognized(turn, service, sent)
 
 
-@router.post("/detect", **tried(openapi.DETECT))
+@router.post("/detect", **tried(operations.DETECT))
 async def detect(turn: WorkingTurn, _: UsableDetection, sent: OnePicture) -> Response:
     """Find the faces in a picture."""
     return await detected(turn, sent)
 
 
-@router.post("/verify", **tried(openapi.VERIFY))
+@router.post("/verify", **tried(operations.VERIFY))
 async def verify(turn: WorkingTurn, _: UsableVerification, sent: TwoPictures) -> Response:
     """Compare the one face of the source picture with each face of the target picture."""
     return await verified(turn, sent)

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from knownface.api.admin import schemas, wire
-from knownface.api.admin.deps import ActorDep, AskedDep, Number, answer, base_of, done, sent
-from knownface.api.admin.describing import PREFIX, SEARCHING, in_query, operation
+from knownface.api.admin.deps import ActorDep, Number, PartDep, answer, base_of, done, sent
+from knownface.api.admin.describing import PREFIX, listing, operation
 from knownface.api.admin.session import USER
 from knownface.api.deps import TurnDep
+from knownface.api.openapi import in_query
 from knownface.errors import InvalidRequest
 from knownface.people import Role
 
@@ -20,21 +21,14 @@ router: Final = APIRouter(prefix=f"{PREFIX}/users", tags=["Admin: users"])
 _REPLACERS: Final = ("deleter", "owner")
 
 
-@router.get(
-    "",
-    **operation(
-        schemas.UserList,
-        {"users": [USER], "page": 0, "size": 50, "total": 1},
-        query=SEARCHING,
-    ),
-)
-async def list_users(turn: TurnDep, actor: ActorDep, asked: AskedDep) -> Response:
+@router.get("", **listing(schemas.UserList, "users", USER))
+async def list_users(turn: TurnDep, actor: ActorDep, part: PartDep) -> Response:
     """List users by name: all for owner and administrators, else whom one shares applications with.
 
     `search` looks in names and e-mail addresses.
     """
     users = turn.app.users
-    found = await turn.use(lambda: users.list(actor, asked.search, asked.page, asked.size))
+    found = await turn.use(lambda: users.list(actor, part.search, part.page, part.size))
     return answer(
         {
             "users": [wire.user(one) for one in found.users],

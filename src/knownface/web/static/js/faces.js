@@ -1,11 +1,11 @@
 // The face collection: subjects at the left, the pictures of one of them at the right.
 
 import { call, signedOut } from "./api.js";
+import { takePictures } from "./bringing.js";
 import { addressOf, deleteExamples, deleteSubject, settle } from "./deletions.js";
-import { chosen, dropped } from "./folders.js";
+import { ask, onSubmit, suggestNames } from "./naming.js";
 import { moment, text } from "./texts.js";
-import { confirmDialog, element, fail, formErrors, icon, openDialog, toast } from "./ui.js";
-import { Uploads } from "./uploads.js";
+import { confirmDialog, element, fail, icon, toast } from "./ui.js";
 import { VirtualList } from "./virtual.js";
 
 const root = document.getElementById("collection");
@@ -253,25 +253,6 @@ part("delete-subject").addEventListener("click", removeSubject);
 
 // Adding, renaming, moving
 
-function onSubmit(dialog, run) {
-  dialog.querySelector("form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const form = event.target;
-    formErrors(form, null);
-    try {
-      await run(form.elements.subject.value.trim(), dialog);
-    } catch (failure) {
-      formErrors(form, failure);
-    }
-  });
-}
-
-function ask(dialog, value) {
-  dialog.querySelector("[name=subject]").value = value;
-  openDialog(dialog);
-  dialog.querySelector("[name=subject]").select();
-}
-
 part("add-subject").addEventListener("click", () => ask(part("adding"), searching.value.trim()));
 onSubmit(part("adding"), async (name, dialog) => {
   await call("POST", `${service}/subjects`, { subject: name });
@@ -326,84 +307,21 @@ onSubmit(part("moving"), async (name, dialog) => {
   if (!state.subject.examples) close();
 });
 
-// Names that there are, while one is typed.
-let suggesting;
-for (const input of document.querySelectorAll("[data-suggest]")) {
-  input.addEventListener("input", () => {
-    clearTimeout(suggesting);
-    suggesting = setTimeout(async () => {
-      const query = new URLSearchParams({ search: input.value.trim(), size: 12 });
-      const found = await call("GET", `${service}/subjects?${query}`).catch(() => null);
-      const names = found?.subjects.map(({ subject }) => element("option", { value: subject })) ?? [];
-      part("known-names").replaceChildren(...names);
-    }, 150);
-  });
-}
+suggestNames(service);
 
 // Uploading
 
-const uploads = new Uploads(part("uploads"), {
+takePictures(root, {
   service,
-  largest: Number(root.dataset.largest),
+  opened: () => state.subject?.subject,
+  droppedOn: (target) => {
+    const index = target.closest("#subjects .virtual-item")?.dataset.index;
+    return index === undefined ? undefined : subjects.item(Number(index))?.subject;
+  },
   changed: async (arrived) => {
     await reload();
     if (!state.subject && arrived.size === 1) await open({ subject: [...arrived][0], examples: 0 });
   },
-});
-
-let homeless = [];
-
-function take(files, subject = state.subject?.subject) {
-  const placed = files.map(({ file, folder }) => ({ file, subject: folder ?? subject }));
-  homeless = placed.filter((one) => !one.subject);
-  const ready = placed.filter((one) => one.subject);
-  if (ready.length) uploads.add(ready);
-  if (homeless.length) {
-    part("whose-count").textContent = text("faces.whose.text", { n: homeless.length });
-    ask(part("whose"), "");
-  }
-}
-
-onSubmit(part("whose"), async (name, dialog) => {
-  dialog.close();
-  uploads.add(homeless.map(({ file }) => ({ file, subject: name })));
-  homeless = [];
-});
-
-for (const input of document.querySelectorAll("[data-files]")) {
-  input.addEventListener("change", () => {
-    take(chosen(input));
-    input.value = "";
-  });
-}
-root.addEventListener("click", (event) => {
-  const wish = event.target.closest("[data-choose]")?.dataset.choose;
-  if (wish) part(wish).click();
-});
-
-let over = 0;
-const holdsFiles = (event) => [...event.dataTransfer.types].includes("Files");
-function hover(change) {
-  over = change ? over + change : 0;
-  part("drop").hidden = over <= 0;
-  part("drop-text").textContent = state.subject
-    ? text("faces.drop.to", { name: state.subject.subject })
-    : text("faces.drop.anywhere");
-}
-window.addEventListener("dragenter", (event) => holdsFiles(event) && hover(1));
-window.addEventListener("dragleave", (event) => holdsFiles(event) && hover(-1));
-window.addEventListener("dragover", (event) => holdsFiles(event) && event.preventDefault());
-window.addEventListener("drop", async (event) => {
-  if (!holdsFiles(event)) return;
-  event.preventDefault();
-  const index = event.target.closest("#subjects .virtual-item")?.dataset.index;
-  const there = index === undefined ? undefined : subjects.item(Number(index))?.subject;
-  hover(0);
-  try {
-    take(await dropped(event.dataTransfer), there);
-  } catch (failure) {
-    fail(failure);
-  }
 });
 
 // The start
