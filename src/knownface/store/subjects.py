@@ -14,6 +14,11 @@ from knownface.store.queries import chunks, now
 from knownface.store.tables import example, subject, uncopied
 from knownface.types import Subject
 
+# Made once: to put a statement together costs more than to run it.
+_new = insert(subject).returning(
+    subject.c.id, subject.c.name, subject.c.name_key, sort_by_parameter_order=True
+)
+
 
 class Renaming(NamedTuple):
     """What became of the wish for another name."""
@@ -46,7 +51,7 @@ class Subjects(ChangeLog):
         self._next_revision(service_id)
         if self.subject(service_id, name) is not None:
             raise SubjectExists
-        return self._insert_subject(service_id, name)
+        return self._insert_subjects(service_id, [name])[name_key(name)]
 
     def rename_subject(
         self, service_id: int, old: str, new: str, *, merge: bool = True
@@ -152,25 +157,29 @@ class Subjects(ChangeLog):
                 )
             )
             known |= {bytes(row.name_key): Subject(row.id, row.name) for row in rows}
+        lacking: dict[bytes, str] = {}  # the first spelling of several is the one that stays
         for key, name in zip(keys, names, strict=True):
             if key not in known:
-                known[key] = self._insert_subject(service_id, name)
+                lacking.setdefault(key, name)
+        known |= self._insert_subjects(service_id, list(lacking.values()))
         return [known[key] for key in keys]
 
-    def _insert_subject(self, service_id: int, name: str) -> Subject:
-        name = normalized(name)
-        number: int = self.connection.execute(
-            insert(subject)
-            .values(
-                service_id=service_id,
-                name=name,
-                name_key=name_key(name),
-                sorting=sorting(name),
-                created_at=now(),
-            )
-            .returning(subject.c.id)
-        ).scalar_one()
-        return Subject(number, name)
+    def _insert_subjects(self, service_id: int, names: Sequence[str]) -> dict[bytes, Subject]:
+        """Create subjects of names that there are not, in this order; return them by their keys."""
+        rows = [
+            {
+                "service_id": service_id,
+                "name": normalized(name),
+                "name_key": name_key(name),
+                "sorting": sorting(name),
+                "created_at": now(),
+            }
+            for name in names
+        ]
+        if not rows:
+            return {}
+        made = self.connection.execute(_new, rows)
+        return {bytes(row.name_key): Subject(row.id, row.name) for row in made}
 
     def _erase_subject(self, service_id: int, revision: int, gone: Subject) -> int:
         """Erase a subject with its examples, noting them; return how many examples there were."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from knownface.store.changes import gone
 from knownface.store.examples import Examples
@@ -26,6 +26,17 @@ class Owned(NamedTuple):
 _owned = select(example.c.service_id, example.c.key, example.c.image_id, subject.c.name).join_from(
     example, subject
 )
+# Made once, as an import asks them for each of its pictures.
+_taken = _owned.where(example.c.image_id.in_(bindparam("image_ids", expanding=True)))
+_sizes = (
+    select(example.c.image_id, func.length(photograph.c.content).label("size"))
+    .join_from(example, photograph)
+    .join(subject, subject.c.id == example.c.subject_id)
+    .where(
+        subject.c.service_id == bindparam("service"), subject.c.name_key == bindparam("name_key")
+    )
+    .order_by(example.c.key)
+)
 
 
 class Transfer(Examples):
@@ -44,20 +55,15 @@ class Transfer(Examples):
         """Those of these ids that are taken, whichever service holds them."""
         found: dict[UUID, Owned] = {}
         for some in chunks(list(dict.fromkeys(image_ids))):
-            for row in self.connection.execute(_owned.where(example.c.image_id.in_(some))):
+            for row in self.connection.execute(_taken, {"image_ids": some}):
                 one = Example(row.key, row.image_id, row.name)
                 found[row.image_id] = Owned(row.service_id, one)
         return found
 
     def photograph_sizes(self, service_id: int, subject_name: str) -> list[tuple[UUID, int]]:
         """The ids of a subject's examples that have a photograph, and its length in bytes."""
-        rows = self.connection.execute(
-            select(example.c.image_id, func.length(photograph.c.content).label("size"))
-            .join_from(example, photograph)
-            .join(subject, subject.c.id == example.c.subject_id)
-            .where(subject.c.service_id == service_id, subject.c.name_key == name_key(subject_name))
-            .order_by(example.c.key)
-        )
+        wanted = {"service": service_id, "name_key": name_key(subject_name)}
+        rows = self.connection.execute(_sizes, wanted)
         return [(row.image_id, row.size) for row in rows]
 
     def examples_after(
