@@ -65,6 +65,30 @@ def test_libraries_work_on_after_their_pages_were_dropped() -> None:
     assert np.array_equal(square @ square, expected)
 
 
+@linux
+def test_code_that_other_processes_run_is_dropped_as_well() -> None:
+    program = "import numpy; print(numpy.ones((9, 9)) @ numpy.ones((9, 9)), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline()
+        before = resident_code("_multiarray_umath")
+        memory.return_code()
+        assert resident_code("_multiarray_umath") < before / 4
+        other.communicate(b"\n")
+
+
+def resident_code(library: str) -> int:
+    """Return the resident bytes of a library's code."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    spans = [n for n, line in enumerate(lines) if library in line and " r-xp " in line]
+    return sum(
+        int(next(line for line in lines[start:] if line.startswith("Rss:")).split()[1]) << 10
+        for start in spans
+    )
+
+
 def test_a_system_that_keeps_memory_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.share_arenas()
