@@ -158,7 +158,7 @@ def _operation(
         status: {"model": answer, "content": {"application/json": {"example": example}}}
     }
     for number, description in (errors or {}).items():
-        responses[number] = {"model": schemas.Failure, "description": description}
+        responses[number] = schemas.failure(description)
     return {"responses": responses, "status_code": status, "openapi_extra": extra}
 
 
@@ -254,10 +254,7 @@ EXPORT: Final[Operation] = {
             "manifest.csv, which comes last.",
             "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
         },
-        **{
-            status: {"model": schemas.Failure, "description": text}
-            for status, text in _GUARDED.items()
-        },
+        **{status: schemas.failure(text) for status, text in _GUARDED.items()},
     },
     "openapi_extra": {
         "parameters": [

@@ -46,7 +46,7 @@ def operation(
         content = {"application/json": {"example": example}}
         responses[status] = {"model": answer, "content": content}
     for number, description in {**_USUAL, **(errors or {})}.items():
-        responses[number] = {"model": schemas.Failure, "description": description}
+        responses[number] = schemas.failure(description)
     extra: Document = {}
     if query:
         extra["parameters"] = list(query)
