@@ -476,7 +476,12 @@ def test_a_network_at_rest_keeps_nothing_of_the_pictures_it_saw(detector: Networ
 
 def test_a_network_may_rest_while_it_is_run(embedder: Network) -> None:
     expected = embedder.run(crop())[0]
-    resting = threading.Thread(target=lambda: [embedder.rest() for _ in range(200)])
+
+    def rest() -> None:
+        for _ in range(200):
+            embedder.rest()
+
+    resting = threading.Thread(target=rest)
     resting.start()
     while resting.is_alive():
         assert np.array_equal(embedder.run(crop())[0], expected)
