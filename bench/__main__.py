@@ -17,6 +17,8 @@ from bench.results import Results, markdown
 
 # How peers are slowed down from outside: a core type, a size of the cache or a number of threads.
 FETTERS = ("OPENBLAS_", "GOTO_", "NVPL_", "BLIS_", "MKL_", "OMP_")
+# With it every start would compile our own sources, which an installation has compiled.
+UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 ROOT = Path(__file__).resolve().parent.parent
 PARTS: Mapping[str, Callable[..., None]] = {
     "pictures": one_picture.measure,
@@ -54,8 +56,9 @@ def main() -> None:
 
 
 def unfetter() -> None:
-    """Begin anew without variables that tell libraries of arithmetic less than the machine has."""
-    free = {name: value for name, value in os.environ.items() if not name.startswith(FETTERS)}
+    """Begin anew without variables that hold back what is measured."""
+    held_back = (*FETTERS, UNCOMPILED)
+    free = {name: value for name, value in os.environ.items() if not name.startswith(held_back)}
     if len(free) < len(os.environ):
         os.execve(sys.executable, sys.orig_argv, free)  # noqa: S606 - no shell is wanted
 

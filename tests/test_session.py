@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from knownface import memory
 from knownface.errors import ModelUnavailable
 from knownface.types import F32, U8, Calibration
 from knownface.vision.catalog import Carrier, Catalog, ModelSpec
@@ -452,6 +453,38 @@ def test_memory_does_not_grow_with_the_number_of_shapes(detector: Network) -> No
             detector.run(np.zeros((1, 3, height, width), np.float32))
     # 256 shapes; the rest of this process takes some megabytes, too.
     assert resident() - before < 40e6
+
+
+def test_a_network_at_rest_keeps_nothing_of_the_pictures_it_saw(detector: Network) -> None:
+    if sys.platform != "linux":
+        pytest.skip("resident memory is read from /proc")
+    detector.load()
+    detector.rest()
+    memory.return_freed()
+    before = resident()
+    with ThreadPoolExecutor(4) as pool:
+        pictures = [np.zeros((1, 3, side, side), np.float32) for side in (1280, 1536, 1408, 1344)]
+        list(pool.map(detector.run, pictures))
+    memory.return_freed()
+    assert resident() - before > 100e6
+    detector.rest()
+    del pictures
+    memory.return_freed()
+    assert resident() - before < 20e6
+    assert detector.healthy
+
+
+def test_a_network_may_rest_while_it_is_run(embedder: Network) -> None:
+    expected = embedder.run(crop())[0]
+
+    def rest() -> None:
+        for _ in range(200):
+            embedder.rest()
+
+    resting = threading.Thread(target=rest)
+    resting.start()
+    while resting.is_alive():
+        assert np.array_equal(embedder.run(crop())[0], expected)
 
 
 def run(detector: Network, pixels: U8) -> tuple[F32, ...]:

@@ -159,6 +159,8 @@ class App:
 
     def rest(self) -> None:
         """Give back the memory that nothing needs while nobody asks anything."""
+        for network in self.pipeline.networks.values():
+            network.rest()
         memory.return_freed()
         memory.return_code()
 

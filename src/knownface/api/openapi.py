@@ -59,10 +59,7 @@ def json_body(model: type[BaseModel] | Document, example: object) -> Document:
 
 def failures(errors: Mapping[int, str]) -> dict[int | str, Document]:
     """Describe what is answered instead, by status."""
-    return {
-        number: {"model": schemas.Failure, "description": description}
-        for number, description in errors.items()
-    }
+    return {number: schemas.failure(description) for number, description in errors.items()}
 
 
 def operation(

@@ -110,10 +110,10 @@ def _serve(
     link: Link | None = None,
     page: Page | None = None,
 ) -> None:
+    memory.share_heap()
+    gc.disable()  # what the start makes stays: looking through it again and again is lost time
     from knownface.app import build
 
-    memory.share_arenas()
-    gc.disable()  # what the start makes stays: looking through it again and again is lost time
     app = build(settings)
     try:
         app.refuse_another_embedder()

@@ -7,13 +7,15 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from knownface.errors import KnownfaceError, Unavailable
+
+if TYPE_CHECKING:
+    import psycopg
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,9 @@ def explain(error: SQLAlchemyError) -> Failure:
         return Failure(Unavailable, BUSY, "all connections are in use")
     if isinstance(cause, sqlite3.Error):
         return _explain_sqlite(cause)
+    # Only PostgreSQL is worth the time and the megabytes of its driver.
+    import psycopg
+
     if isinstance(cause, psycopg.Error):
         return _explain_postgres(cause)
     return Failure(KnownfaceError, _REFUSED, type(error).__name__)
@@ -85,6 +90,8 @@ def _explain_postgres(error: psycopg.Error) -> Failure:
     if state in _BUSY_STATES:
         return Failure(Unavailable, BUSY, detail)
     if state is None:
+        import psycopg
+
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     else:
         lost = state[:2] in _LOST_CLASSES or state in _LOST_STATES

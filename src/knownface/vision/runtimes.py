@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
@@ -32,6 +33,7 @@ Choice = Literal["auto", "openvino", "onnxruntime"]
 
 CPU: Final = "CPUExecutionProvider"
 ERRORS_ONLY: Final = 3
+SMALLEST: Final = 32  # pixels of a side, which a detector's input is a multiple of
 
 
 class Session(Protocol):
@@ -48,6 +50,13 @@ class Session(Protocol):
 
     def run(self, tensor: F32) -> list[F32]:
         """Return the outputs in the order of `output_names`, arrays that nobody else writes to."""
+        ...
+
+    def rest(self) -> None:
+        """Free what only runs need; they may go on meanwhile, and the next one allocates it again.
+
+        It gives nothing back to the system: that is the allocator's affair.
+        """
         ...
 
 
@@ -109,10 +118,26 @@ class OnnxRuntime:
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
         self.provider = str(self._session.get_providers()[0])
         self.description = f"onnxruntime {onnxruntime.__version__}, {self.provider}, float32"
+        self._shrinking = onnxruntime.RunOptions()
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        # What is allocated first stays for ever: let that be little, and not a whole picture's.
+        self.rest()
 
     def run(self, tensor: F32) -> list[F32]:
         name = next(iter(self.inputs))
         return list(self._session.run(self.output_names, {name: tensor}))
+
+    def rest(self) -> None:
+        """Free what pictures of many sizes, several at a time, have left of room between them.
+
+        Only a run can be asked to do so at its end: here one on the smallest picture.
+        """
+        for name, shape in self.inputs.items():
+            if self.provider == CPU and None in shape[1:]:
+                smallest = np.zeros((1, *(d or SMALLEST for d in shape[1:])), np.float32)
+                # Whatever is wrong with the model, the runs that are needed will tell.
+                with suppress(Exception):
+                    self._session.run(None, {name: smallest}, self._shrinking)
 
 
 class OpenVino:
@@ -170,6 +195,10 @@ class OpenVino:
             ]
         finally:
             self._idle.append(request)
+
+    def rest(self) -> None:
+        with suppress(RuntimeError):  # it refuses while something is run
+            self._compiled.release_memory()
 
 
 def _keep_to_ourselves() -> None:

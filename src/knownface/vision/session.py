@@ -175,6 +175,12 @@ class Network:
             self._loaded = self._wide = None
         memory.return_freed()
 
+    def rest(self) -> None:
+        """Free what only runs need, for a time in which there are none."""
+        for one in (self._loaded, self._wide):
+            if one:
+                one.session.rest()
+
     def widen(self, threads: int) -> None:
         """Let a run take so many threads while no other run goes on; it is held a second time.
 
