@@ -63,7 +63,7 @@ def _bare(app: App, service: Service, pictures: list[bytes]) -> float:
                 return
             app.recognition.prepare(service, picture, Options())
 
-    # One more than cores, as an import: one decodes while the others wait for the networks.
+    # As many as an import has: one decodes while the others wait for the networks.
     threads = [threading.Thread(target=work) for _ in range(cores() + 1)]
     started = time.perf_counter()
     for thread in threads:
@@ -81,7 +81,7 @@ def _imported(app: App, service: Service, pictures: list[bytes]) -> float:
     """Return the seconds in which an import has stored all pictures."""
     importer = Importer(
         Enrolment(app.recognition, app.store, service, Options()),
-        jobs=cores() + 1,
+        jobs=cores(),
         max_file_size=1 << 30,
     )
     items = (

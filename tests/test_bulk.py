@@ -280,7 +280,7 @@ def test_few_pictures_are_in_memory_however_many_there_are(app: App, service: Se
     assert told == many
     assert alive.drawn == many
     # One batch, the queue, and what each thread holds.
-    assert 0 < alive.most <= 32 + 3 * 3 + 2
+    assert 0 < alive.most <= 32 + 3 * 4 + 2
 
 
 class Alive:

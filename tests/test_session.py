@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from knownface import memory
 from knownface.errors import ModelUnavailable
@@ -432,6 +433,23 @@ def test_a_model_whose_channels_come_last_is_warmed_so(tmp_path: Path, runtime: 
     graph.add("Add", "x", graph.constant(np.zeros((8, 6, 3), np.float32)), output="y")
     path = write(tmp_path / "own.onnx", graph, (1, "h", "w", "c"), y=[1, "h", "w", "c"])
     Network(attribute_model(size=(6, 8), layout="NHWC"), path, runtime=runtime).load()
+
+
+def test_weights_of_8_bits_are_run_one_at_a_time(tmp_path: Path) -> None:
+    """OpenVINO computes some of them wrongly when it runs several at once on a busy machine."""
+    if not openvino_installed():
+        pytest.skip("there is no OpenVINO for this machine")
+    graph = Graph()
+    weights = graph.constant(np.ones((4, 3, 3, 3), np.int8))
+    kernel = graph.add("Cast", weights, to=TensorProto.FLOAT)
+    graph.add("Conv", "x", kernel, output="y")
+    path = write(tmp_path / "own.onnx", graph, (1, 3, 8, 8), y=[1, 4, 6, 6])
+    network = Network(attribute_model(size=(8, 8)), path, runtime="openvino", streams=2)
+    blank, ones = np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 3, 8, 8), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda tensor: network.run(tensor)[0].max(), [blank, ones] * 20))
+    assert found == [0.0, 27.0] * 20
+    assert network.runtime.endswith("float32, one run at a time")
 
 
 def test_a_detector_takes_pictures_of_any_size(detector: Network) -> None:

@@ -33,6 +33,7 @@ Choice = Literal["auto", "openvino", "onnxruntime"]
 
 CPU: Final = "CPUExecutionProvider"
 ERRORS_ONLY: Final = 3
+_SMALL: Final = frozenset({"i4", "u4", "i8", "u8"})
 SMALLEST: Final = 32  # pixels of a side, which a detector's input is a multiple of
 
 
@@ -163,6 +164,10 @@ class OpenVino:
             min(output.get_names(), default=str(number))
             for number, output in enumerate(model.outputs)
         )
+        # Of several runs at a time on a busy machine it computes such weights wrongly, and says
+        # nothing: all 120 answers of a network were wrong (OpenVINO 2026.4), and none one by one.
+        in_turn = streams > 1 and _has_weights_of_8_bits(model)
+        streams = 1 if in_turn else streams
         short = spec.bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._compiled = core.compile_model(
             model,
@@ -179,7 +184,8 @@ class OpenVino:
         self.provider = "CPU"
         precision = "bfloat16" if short else "float32"
         number = openvino.__version__.split("-")[0]
-        self.description = f"openvino {number}, CPU, {precision}"
+        alone = ", one run at a time" if in_turn else ""
+        self.description = f"openvino {number}, CPU, {precision}{alone}"
 
     def run(self, tensor: F32) -> list[F32]:
         # A request is one caller's at a time; as many are made as are ever needed at once.
@@ -210,6 +216,14 @@ def _keep_to_ourselves() -> None:
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     sys.modules.setdefault("openvino.tools.ovc", cast("ModuleType", None))
+
+
+def _has_weights_of_8_bits(model: openvino.Model) -> bool:
+    """Tell whether numbers of a model are kept in 8 bits or fewer, as those of quantised ones."""
+    return any(
+        op.get_type_name() == "Constant" and op.get_element_type().get_type_name() in _SMALL
+        for op in model.get_ops()
+    )
 
 
 def _pin(model: openvino.Model, name: str, shape: tuple[int | None, ...], spec: ModelSpec) -> None:
