@@ -166,15 +166,14 @@ class OpenVino:
         )
         # Of several runs at a time on a busy machine it computes such weights wrongly, and says
         # nothing: all 120 answers of a network were wrong (OpenVINO 2026.4), and none one by one.
-        in_turn = streams > 1 and _has_weights_of_8_bits(model)
-        streams = 1 if in_turn else streams
+        at_once = 1 if _has_weights_of_8_bits(model) else streams
         short = spec.bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._compiled = core.compile_model(
             model,
             "CPU",
             {
-                "INFERENCE_NUM_THREADS": threads * streams,
-                "NUM_STREAMS": str(streams),
+                "INFERENCE_NUM_THREADS": threads * at_once,
+                "NUM_STREAMS": str(at_once),
                 "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
                 # Whoever else works on this machine may need the cores that we would pin.
                 "ENABLE_CPU_PINNING": False,
@@ -184,6 +183,7 @@ class OpenVino:
         self.provider = "CPU"
         precision = "bfloat16" if short else "float32"
         number = openvino.__version__.split("-")[0]
+        in_turn = at_once < streams and self._compiled.get_property("NUM_STREAMS") == at_once
         alone = ", one run at a time" if in_turn else ""
         self.description = f"openvino {number}, CPU, {precision}{alone}"
 
